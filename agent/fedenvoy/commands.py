@@ -1,0 +1,266 @@
+"""What the core asks the adapters to do: frozen, stamped with the scopes that the answering event must carry."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from fedenvoy.errors import Exit
+from fedenvoy.events import Message, Scopes
+from fedenvoy_statecharts import Event, State
+
+__all__ = [
+    "Arm",
+    "CancelActivity",
+    "CheckHealth",
+    "Command",
+    "Deliver",
+    "DescribeShard",
+    "Dial",
+    "Disarm",
+    "DropLink",
+    "End",
+    "EndRun",
+    "Fetch",
+    "Launch",
+    "Persist",
+    "Poll",
+    "Prepare",
+    "Record",
+    "Report",
+    "Settled",
+    "Timer",
+    "Verdict",
+    "WatchOffers",
+]
+
+
+class Verdict(str, enum.Enum):
+    """How a run ended."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    ORPHANED = "orphaned"
+
+    @property
+    def is_failure_report(self) -> bool:
+        """Whether the director is told by a failure report; else a health check that says "not running" tells it."""
+        return self in {Verdict.FAILED, Verdict.REJECTED, Verdict.CANCELLED}
+
+
+class Timer(str, enum.Enum):
+    """The clocks the core sets; each at most once at a time, setting one again replaces it."""
+
+    ORPHAN = "orphan"
+    STOP = "stop"
+    REPORT = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A verdict on its way to the director; kept in the outbox until it leaves.
+
+    Attributes:
+        id: Unique: session and run number.
+        experiment: Name as the director knows it.
+        verdict: How the run ended.
+        code: Error code on the wire; 0 for a good end.
+        text: What the director is told.
+        digest: SHA-256 of the archive; empty when none was complete.
+    """
+
+    id: str
+    experiment: str
+    verdict: Verdict
+    code: int = 0
+    text: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An experiment that ended here and is not to be run again unchanged.
+
+    Attributes:
+        experiment: Name as the director knows it.
+        digest: SHA-256 of the archive that ended; empty when none was complete.
+        at: Wall-clock time in seconds since the epoch, when it ended.
+    """
+
+    experiment: str
+    digest: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One line of the journal: a transition, with all that must be on disk before its effects run.
+
+    Attributes:
+        number: Position in this session, from 1.
+        entry: Entry number after the transition.
+        run: Run number after the transition; 0 when there is none.
+        link: Link epoch after the transition.
+        row: The row's stable name ("R17"); empty for `started`.
+        source: State before; None for `started`.
+        event: What happened.
+        target: State after; equal to `source` for internal rows.
+        internal: Whether state and activity stayed.
+        experiment: Name of the run in hand, or of the one that has just ended.
+        attempt: How many tries in a row this step is (dials, polls, fetches, deliveries); 0 where that has no meaning.
+        cause: The event's words.
+        report: A verdict that enters the outbox with this record.
+        settled: A memory that is written with this record.
+        delivered: Id of a report that leaves the outbox with this record.
+        outcome: How it left: "sent" or "undeliverable".
+    """
+
+    number: int
+    entry: int
+    run: int
+    link: int
+    row: str
+    source: State | None
+    event: Event
+    target: State
+    internal: bool = False
+    experiment: str = ""
+    attempt: int = 0
+    cause: str = ""
+    report: Report | None = None
+    settled: Settled | None = None
+    delivered: str = ""
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Base of all.
+
+    Attributes:
+        scopes: The numbers that the answer must carry.
+        delay: Seconds to wait before it is carried out; it is dropped when its scope is over by then.
+    """
+
+    scopes: Scopes = field(default_factory=Scopes)
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persist(Command):
+    """Write the record, durably, before anything else of this step is carried out."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeShard(Command):
+    """Answer with `shard_described` or `shard_unusable`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial(Command):
+    """Drop the present channel, open a new one, register. Answers: `registration_*`, `link_rejected`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropLink(Command):
+    """The link is over: close its channel and end its health checks now; a dial follows, perhaps later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckHealth(Command):
+    """Send a health check now and go on at the director's period for as long as this link lives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll(Command):
+    """Wait for an offer. Answers: `experiment_offered`, `poll_failed`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOffers(Command):
+    """Wait for an offer beside the work. Answer: `experiment_reoffered`; failures end in silence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch(Command):
+    """Download, verify, unpack, review.
+
+    Answers: `fetch_interrupted`, `experiment_withdrawn`, `archive_settled`, `experiment_unusable`, `plan_approved`,
+    `plan_rejected`.
+
+    Attributes:
+        experiment: Name as the director knows it.
+        settled: Digests of archives of that name that ended here.
+    """
+
+    experiment: str
+    settled: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare(Command):
+    """Build or reuse the environment. Answers: `requirements_ready`, `requirements_failed`."""
+
+    experiment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch(Command):
+    """Start the experiment's process. Answers: `training_finished`, `training_failed`."""
+
+    experiment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliver(Command):
+    """Send a report. Answers: `report_delivered`, `report_failed`, `report_undeliverable`."""
+
+    report: Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelActivity(Command):
+    """The activity with entry number `scopes.entry` was left: end it.
+
+    Attributes:
+        state: The state that was left.
+    """
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRun(Command):
+    """Run `scopes.run` is over: end its process and all descendants, its background poll, and remove its files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm(Command):
+    """Post `message` when `delay` seconds have passed."""
+
+    timer: Timer
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disarm(Command):
+    """Forget a clock."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End(Command):
+    """The session is over.
+
+    Attributes:
+        code: What the process exits with.
+        text: One sentence for people.
+    """
+
+    code: Exit
+    text: str

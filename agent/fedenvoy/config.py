@@ -1,0 +1,227 @@
+"""What a node is told: its name, its director, its shard, and how it should behave. Frozen, complete, already checked.
+
+Nothing here reads a file; `configfile` turns OpenFL's `envoy_config.yaml` (and our `agent:` section in it) into these
+classes, and `Envoy(...)` builds them from its arguments. Durations are in seconds, sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+__all__ = [
+    "AgentSettings",
+    "ArchiveSettings",
+    "DirectorAddress",
+    "FetchSettings",
+    "GpuSettings",
+    "LinkSettings",
+    "NodeConfig",
+    "PluginSource",
+    "PollSettings",
+    "ReportSettings",
+    "RequirementsSettings",
+    "ReviewSettings",
+    "ShardSource",
+    "TlsFiles",
+]
+
+
+@frozen
+class DirectorAddress:
+    """Where the director listens."""
+
+    host: str
+    """A name or an address, anything gRPC accepts; IPv6 with or without brackets."""
+    port: int
+    """1 to 65535."""
+
+    @property
+    def target(self) -> str:
+        """Give the address as gRPC takes it: IPv6 addresses get their brackets."""
+        host = self.host
+        bare = ":" in host and not host.startswith("[") and "//" not in host
+        return f"[{host}]:{self.port}" if bare else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.target
+
+
+@frozen
+class TlsFiles:
+    """The three PEM files of a mutual TLS connection."""
+
+    root_certificate: Path
+    """The federation's certificate authority."""
+    private_key: Path
+    """This node's key."""
+    certificate: Path
+    """This node's certificate, signed by the authority; its common name is the shard name."""
+
+
+@frozen
+class ShardSource:
+    """A shard descriptor named in the configuration; constructed in child processes only."""
+
+    template: str
+    """Dotted path: `module.Class`, imported with `agent.home` first on the path."""
+    params: Mapping[str, Any] = field(factory=dict)
+    """Keyword arguments of the constructor."""
+
+
+@frozen
+class PluginSource:
+    """A plugin named in the configuration (today: `cuda_device_monitor`)."""
+
+    template: str
+    """Dotted path: `module.Class`."""
+    params: Mapping[str, Any] = field(factory=dict)
+    """Keyword arguments of the constructor."""
+
+
+@frozen
+class LinkSettings:
+    """How the director is called (`agent.link`)."""
+
+    tries: int = 5
+    """Rejections in a row (TLS, credentials, protocol) before the agent ends."""
+    call_timeout: float = 10.0
+    """Deadline of each short call, seconds."""
+    settle: float = 30.0
+    """Seconds that a link must live before its end counts as the first failure again."""
+    on_refused: str = "retry"
+    """`retry` or `exit`: what to do when the director does not accept the shard."""
+    proxy: bool = True
+    """Whether the proxy variables of the environment apply to the director."""
+
+
+@frozen
+class PollSettings:
+    """How offers are waited for (`agent.poll`)."""
+
+    tries: int = 5
+    """Failed polls in a row before the link counts as lost."""
+    timeout: float = 300.0
+    """Deadline of one long poll, seconds; varied by 20 % each time."""
+
+
+@frozen
+class FetchSettings:
+    """How archives are downloaded (`agent.fetch`)."""
+
+    tries: int = 3
+    """Cut downloads of one experiment before it counts as failed."""
+    idle_timeout: float = 60.0
+    """Seconds without a byte after which a download counts as cut."""
+
+
+@frozen
+class ArchiveSettings:
+    """Bounds on what an archive may be (`agent.archive`); 0 means none."""
+
+    max_bytes: int = 4 * 2**30
+    """Size on the wire."""
+    max_unpacked_bytes: int = 16 * 2**30
+    """Size of all files together when unpacked."""
+    max_entries: int = 100_000
+    """Number of files and directories."""
+    max_ratio: float = 1000.0
+    """Unpacked size against packed size, for archives that unpack to more than 16 MiB."""
+
+
+@frozen
+class ReviewSettings:
+    """Who decides about an experiment (`agent.review`)."""
+
+    mode: str = "accept"
+    """`accept`, `prompt` or `callback`."""
+    timeout: float = 24 * 3600.0
+    """Seconds after which an unanswered review counts as rejected."""
+
+
+@frozen
+class RequirementsSettings:
+    """How an experiment's environment is built (`agent.requirements`)."""
+
+    site: Path | None = None
+    """The site's own requirements file, added to every environment; default: `requirements.txt` or
+    `sd_requirements.txt` beside the configuration."""
+    inherit: bool | None = None
+    """Whether the node's packages stay visible behind the environment's; default: when a shard descriptor is set."""
+    timeout: float = 1800.0
+    """Seconds an installation may take."""
+
+
+@frozen
+class GpuSettings:
+    """GPU monitoring (`agent.gpu`)."""
+
+    hide: bool = False
+    """With no `cuda_devices`: whether the experiment sees no GPU at all instead of all of them."""
+    interval: float = 5.0
+    """Seconds between two samples."""
+
+
+@frozen
+class ReportSettings:
+    """How verdicts are told (`agent.report`)."""
+
+    detail: str = "summary"
+    """`full` (with traceback), `summary` (the error's last line) or `code`: what leaves the site."""
+    tries: int = 5
+    """Failed deliveries in a row, with the link up, before a report is put off."""
+    retention: float = 7 * 24 * 3600.0
+    """Seconds after which an undelivered report is given up, with a record of the loss."""
+
+
+@frozen
+class AgentSettings:
+    """The `agent:` section: everything that OpenFL's file does not know."""
+
+    home: Path = field(factory=Path.cwd)
+    """The directory `fedenvoy start` was run in: the child's first working directory and first import path."""
+    state_dir: Path | None = None
+    """Where journal, outbox, environments and runs live; default: $STATE_DIRECTORY, else the user's state directory."""
+    python: Path | None = None
+    """Interpreter of the experiments; default: the agent's own."""
+    on_stop: str = "leave"
+    """`leave`: the run is taken up again after a restart; `report`: the director is told that it was cancelled."""
+    drain_timeout: float = 600.0
+    """Seconds a training may go on after a stop was requested."""
+    stop_timeout: float = 10.0
+    """Seconds a delivery may take after a stop was requested."""
+    orphan_timeout: float = 120.0
+    """Seconds a restarted director has to offer a running experiment again."""
+    kill_grace: float = 10.0
+    """Seconds between asking an experiment's process to end and ending it."""
+    link: LinkSettings = field(factory=LinkSettings)
+    poll: PollSettings = field(factory=PollSettings)
+    fetch: FetchSettings = field(factory=FetchSettings)
+    archive: ArchiveSettings = field(factory=ArchiveSettings)
+    review: ReviewSettings = field(factory=ReviewSettings)
+    requirements: RequirementsSettings = field(factory=RequirementsSettings)
+    gpu: GpuSettings = field(factory=GpuSettings)
+    report: ReportSettings = field(factory=ReportSettings)
+
+
+@frozen
+class NodeConfig:
+    """All a node needs to know."""
+
+    shard_name: str
+    """The name under which the director knows this node."""
+    director: DirectorAddress
+    shard: ShardSource | object
+    """A source (constructed in children) or a live descriptor instance (sent to children by value)."""
+    tls: TlsFiles | None = None
+    """None: plain text."""
+    install_requirements: bool = True
+    """Whether the experiment's requirements are installed, into an environment of its own."""
+    cuda_devices: Sequence[int | str] = ()
+    """The GPUs offered, in registration order."""
+    cuda_device_monitor: PluginSource | object | None = None
+    """The user's own GPU monitor; None: nvidia-ml-py when `cuda_devices` is set."""
+    agent: AgentSettings = field(factory=AgentSettings)

@@ -1,0 +1,205 @@
+"""The messages that reach the owner thread: one frozen class per kind of payload, each stamped with its scopes.
+
+Adapters never touch the machine. They post one of these, with the `Scopes` that came with the command they carry out,
+and the core decides whether it is still current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from fedenvoy_statecharts import Event, Scope
+
+__all__ = [
+    "Approved",
+    "DeviceReading",
+    "Health",
+    "Message",
+    "Offer",
+    "Post",
+    "Problem",
+    "RunEnded",
+    "Scopes",
+    "ShardDescription",
+    "Shard",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """The numbers by which an event is current or stale.
+
+    Attributes:
+        entry: Entry number of the state whose activity this belongs to; grows with every entry in a session.
+        run: Number of the experiment run; 0 when there is none.
+        link: Epoch of the channel to the director; grows with every dial.
+    """
+
+    entry: int = 0
+    run: int = 0
+    link: int = 0
+
+    def current(self, other: Scopes, scope: Scope) -> bool:
+        """Whether an event stamped `self` is current where `other` are the present numbers."""
+        if scope is Scope.ACTIVITY:
+            return self.entry == other.entry
+        if scope is Scope.RUN:
+            return self.run == other.run
+        if scope is Scope.LINK:
+            return self.link == other.link
+        if scope is Scope.RUN_AND_LINK:
+            return self.run == other.run and self.link == other.link
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReading:
+    """One GPU at one moment, as the wire has it; unknown values stay at zero or empty.
+
+    Attributes:
+        index: The device's number as configured and as registered with the director.
+        memory_total: Bytes.
+        memory_utilized: Bytes.
+        device_utilization: For people, for example "37%".
+        cuda_driver_version: For example "550.54.15".
+        cuda_version: For example "12.4".
+        name: For example "NVIDIA A100-SXM4-40GB".
+    """
+
+    index: int
+    memory_total: int = 0
+    memory_utilized: int = 0
+    device_utilization: str = ""
+    cuda_driver_version: str = ""
+    cuda_version: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDescription:
+    """What the director is told of the shard, read from the shard descriptor in a child process.
+
+    Attributes:
+        sample_shape: Shape of one sample, as the descriptor gives it: a list of decimal strings.
+        target_shape: Shape of one target, likewise.
+        description: The descriptor's `dataset_description`.
+    """
+
+    sample_shape: tuple[str, ...]
+    target_shape: tuple[str, ...]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Something happened; the base of all, and enough where the event says everything.
+
+    Attributes:
+        event: What happened.
+        scopes: The numbers it belongs to.
+    """
+
+    event: Event
+    scopes: Scopes = field(default_factory=Scopes)
+
+    @property
+    def cause(self) -> str:
+        """Give the words for log and journal; empty when the event says everything."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem(Message):
+    """Something failed.
+
+    Attributes:
+        text: One sentence for people.
+        code: A short key: a gRPC status name ("UNAVAILABLE"), "timeout", "exit 3", "signal 9".
+        detail: The long form (a traceback, an installer's last lines); stays on this machine unless the site allows more.
+    """
+
+    text: str
+    code: str = ""
+    detail: str = ""
+
+    @property
+    def cause(self) -> str:
+        """Give the sentence, after its code."""
+        return f"{self.code}: {self.text}" if self.code else self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard(Message):
+    """`shard_described`: what the director will be told."""
+
+    description: ShardDescription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health(Message):
+    """`health_checked`.
+
+    Attributes:
+        period: Seconds until the next check, as the director wants it, clamped.
+        readings: The GPU readings that went with the check, in registration order.
+        latency: Seconds the director took to answer.
+    """
+
+    period: float
+    readings: tuple[DeviceReading, ...] = ()
+    latency: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer(Message):
+    """`experiment_offered` and `experiment_reoffered`."""
+
+    experiment: str
+
+    @property
+    def cause(self) -> str:
+        """Give the name offered."""
+        return repr(self.experiment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved(Message):
+    """`plan_approved`: exactly this archive, to be run by this engine.
+
+    Attributes:
+        digest: SHA-256 of the archive, hexadecimal.
+        engine: Name of the engine that the plan asks for.
+        install: Whether an environment must be built before training.
+        reviewer: Who or what approved.
+    """
+
+    digest: str
+    engine: str
+    install: bool
+    reviewer: str = ""
+
+    @property
+    def cause(self) -> str:
+        """Say who approved what."""
+        return f"{self.reviewer or 'accepted'}, sha256 {self.digest[:12]}, engine {self.engine}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded(Message):
+    """`training_finished`.
+
+    Attributes:
+        metrics: The numbers the experiment returned, by name; empty when it returned none.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def cause(self) -> str:
+        """Give the numbers."""
+        return ", ".join(f"{name}={value:.6g}" for name, value in self.metrics.items())
+
+
+Post = Callable[[Message], None]
+"""How an adapter tells the owner thread; thread-safe, never blocks, never raises."""

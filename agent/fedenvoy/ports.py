@@ -1,0 +1,148 @@
+"""The shapes of the parts that meet in `app`: what each adapter offers to the others, as protocols without code.
+
+Adapters know these and the leaves (events, commands, config, errors), and nothing of one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from fedenvoy.events import DeviceReading, ShardDescription
+
+__all__ = [
+    "Call",
+    "DirectorPort",
+    "Engine",
+    "EngineNeeds",
+    "ExperimentFiles",
+    "GpuProbe",
+    "HealthReply",
+    "RunSpec",
+]
+
+
+@frozen
+class HealthReply:
+    """The director's answer to a health check."""
+
+    period: float
+    """Seconds until the next one: clamped to 1 s .. 1 h; the last known one where the director sent none."""
+
+
+class Call(Protocol):
+    """A call under way that another thread may cancel."""
+
+    def cancel(self) -> None:
+        """End it; its waiter gets `CallCancelled`. Thread-safe; harmless when it is over."""
+
+
+class DirectorPort(Protocol):
+    """One channel to the director, of one epoch. Every call has a deadline and raises `link.CallError`."""
+
+    def register(self, shard: ShardDescription, devices: Sequence[int]) -> bool:
+        """Tell the shard; give the director's answer."""
+
+    def wait_experiment(self, on_call: Callable[[Call], None]) -> str:
+        """Wait until an experiment is offered, re-issuing the poll at its deadline; give its name."""
+
+    def experiment_data(self, experiment: str, on_call: Callable[[Call], None]) -> Iterator[bytes]:
+        """Stream the archive's chunks; each is checked against the size it states."""
+
+    def health_check(self, *, running: bool, readings: Sequence[DeviceReading]) -> HealthReply:
+        """Tell that this node lives."""
+
+    def experiment_failed(self, experiment: str, code: int, text: str) -> None:
+        """Tell that an experiment failed or was rejected here."""
+
+    def close(self) -> None:
+        """End all calls and the channel; harmless when repeated."""
+
+
+class GpuProbe(Protocol):
+    """Reads GPUs; the shape of OpenFL's `CUDADeviceMonitor`."""
+
+    def get_driver_version(self) -> str:
+        """Give the driver's version."""
+
+    def get_cuda_version(self) -> str:
+        """Give the highest CUDA version that the driver supports."""
+
+    def get_device_name(self, index: Any) -> str:
+        """Give the product name."""
+
+    def get_device_memory_total(self, index: Any) -> int:
+        """Give bytes."""
+
+    def get_device_memory_utilized(self, index: Any) -> int:
+        """Give bytes."""
+
+    def get_device_utilization(self, index: Any) -> str:
+        """Give a text for people."""
+
+
+@frozen
+class ExperimentFiles:
+    """An archive after intake."""
+
+    archive: Path
+    """The file as received."""
+    digest: str
+    """Its SHA-256, hexadecimal."""
+    workspace: Path
+    """The directory it was unpacked into."""
+    plan: Mapping[str, Any]
+    """The content of plan/plan.yaml."""
+    plan_path: Path
+    """Absolute path of the plan."""
+    requirements: str
+    """The lines of requirements.txt that ask for something; empty when there are none."""
+
+
+@frozen
+class EngineNeeds:
+    """What an engine wants in the experiment's environment."""
+
+    packages: tuple[str, ...] = ()
+    """Requirement lines, unless the experiment or the site pins them already."""
+
+
+@frozen
+class RunSpec:
+    """All that a child process gets, written to its specification file as JSON."""
+
+    run_dir: Path
+    """Directory of this run: specification, log, result."""
+    workspace: Path
+    """The unpacked archive."""
+    home: Path
+    """The first working directory and import path."""
+    shard_name: str
+    shard: Mapping[str, Any]
+    """How to get the descriptor: `{"template", "params"}` or `{"pickle": path}`."""
+    devices: tuple[Any, ...] = ()
+    """What `set_available_devices(cuda=...)` gets."""
+    plan_path: Path | None = None
+    tls: Mapping[str, str] | None = None
+    """Paths of root_certificate, private_key and certificate; None: plain text."""
+
+
+class Engine(Protocol):
+    """What Training runs; found through the entry-point group `fedenvoy.engines`, constructed without arguments."""
+
+    name: str
+
+    def claims(self, plan: Mapping[str, Any]) -> bool:
+        """Whether a plan that names no engine is meant for this one."""
+
+    def check(self, plan: Mapping[str, Any], workspace: Path) -> None:
+        """Raise ValueError, in one sentence, when the plan cannot be run."""
+
+    def needs(self, plan: Mapping[str, Any]) -> EngineNeeds:
+        """Say what the experiment's environment must hold."""
+
+    def program(self) -> Path:
+        """Give the path of the stand-alone script that the child's bootstrap runs (see `engines/child`)."""
