@@ -1,7 +1,7 @@
-"""How a call to the director can fail: one classification, shared by the link that makes it and by all who react to it.
+"""How a call to the director can fail: one classification, shared by the link and by all who react to it.
 
-A leaf: it names no gRPC class, so that an adapter can tell a passing outage from a rejection without knowing the
-transport. The link alone decides which kind a status code is.
+A leaf: it names no gRPC class, so that an adapter can tell a passing outage from a rejection without knowing
+the transport. The link alone decides which kind a status code is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class CallKind(enum.Enum):
     """What a failed call means for what may be tried next."""
 
     RETRYABLE = "retryable"
-    """A passing failure (unreachable, too late, overloaded, an error inside the director): the same call may work later."""
+    """A passing failure (unreachable, too late, an error inside the director): the call may work later."""
     REREGISTER = "reregister"
     """The director does not know this shard: it was restarted, and wants a registration first."""
     REJECTED = "rejected"
