@@ -1,9 +1,15 @@
-"""One way to tell a job thread to stop: shared by every adapter whose work can take long. Knows nothing of the agent."""
+"""One way to tell a job thread to stop: shared by every adapter whose work can take long.
+
+It knows nothing of the agent, so that an adapter's test needs nothing else.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Cancel", "Cancelled"]
 
@@ -41,7 +47,7 @@ class Cancel:
         for callback in callbacks:
             try:
                 callback()
-            except Exception as error:  # noqa: BLE001 - raised again below, when all have run
+            except Exception as error:  # noqa: BLE001, PERF203 - raised again below, when all have run
                 failure = failure or error
         if failure is not None:
             raise failure
@@ -51,10 +57,11 @@ class Cancel:
         return self._event.wait(timeout)
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have `callback` called once when the work is cancelled; at once, in this thread, when it already is.
+        """Have `callback` called once when the work is cancelled; at once, here, when it already is.
 
         Returns:
             A function that takes the callback off again; harmless when it has run or was taken off.
+
         """
         with self._lock:
             if not self._event.is_set():
