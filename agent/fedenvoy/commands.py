@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import ClassVar
+
+from fedenvoy_statecharts import Event, Scope, State
 
 from fedenvoy.errors import Exit
 from fedenvoy.events import Message, Scopes
-from fedenvoy_statecharts import Event, State
 
 __all__ = [
     "Arm",
@@ -69,6 +71,7 @@ class Report:
         code: Error code on the wire; 0 for a good end.
         text: What the director is told.
         digest: SHA-256 of the archive; empty when none was complete.
+
     """
 
     id: str
@@ -81,17 +84,16 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An experiment that ended here and is not to be run again unchanged.
+    """An experiment that ended here and is not to be run again unchanged, or not at once.
 
     Attributes:
         experiment: Name as the director knows it.
-        digest: SHA-256 of the archive that ended; empty when none was complete.
-        at: Wall-clock time in seconds since the epoch, when it ended.
+        digest: SHA-256 of the archive that ended by its own fault; empty when the name is only to rest for a while.
+
     """
 
     experiment: str
     digest: str
-    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,7 @@ class Record:
         settled: A memory that is written with this record.
         delivered: Id of a report that leaves the outbox with this record.
         outcome: How it left: "sent" or "undeliverable".
+
     """
 
     number: int
@@ -142,7 +145,11 @@ class Command:
     Attributes:
         scopes: The numbers that the answer must carry.
         delay: Seconds to wait before it is carried out; it is dropped when its scope is over by then.
+        scope: Which number must still be the present one when it is carried out.
+
     """
+
+    scope: ClassVar[Scope] = Scope.AGENT
 
     scopes: Scopes = field(default_factory=Scopes)
     delay: float = 0.0
@@ -159,10 +166,14 @@ class Persist(Command):
 class DescribeShard(Command):
     """Answer with `shard_described` or `shard_unusable`."""
 
+    scope = Scope.ACTIVITY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial(Command):
     """Drop the present channel, open a new one, register. Answers: `registration_*`, `link_rejected`."""
+
+    scope = Scope.LINK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,15 +185,21 @@ class DropLink(Command):
 class CheckHealth(Command):
     """Send a health check now and go on at the director's period for as long as this link lives."""
 
+    scope = Scope.LINK
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll(Command):
     """Wait for an offer. Answers: `experiment_offered`, `poll_failed`."""
 
+    scope = Scope.ACTIVITY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchOffers(Command):
     """Wait for an offer beside the work. Answer: `experiment_reoffered`; failures end in silence."""
+
+    scope = Scope.RUN_AND_LINK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +212,10 @@ class Fetch(Command):
     Attributes:
         experiment: Name as the director knows it.
         settled: Digests of archives of that name that ended here.
+
     """
+
+    scope = Scope.ACTIVITY
 
     experiment: str
     settled: frozenset[str] = frozenset()
@@ -205,6 +225,8 @@ class Fetch(Command):
 class Prepare(Command):
     """Build or reuse the environment. Answers: `requirements_ready`, `requirements_failed`."""
 
+    scope = Scope.ACTIVITY
+
     experiment: str
 
 
@@ -212,12 +234,16 @@ class Prepare(Command):
 class Launch(Command):
     """Start the experiment's process. Answers: `training_finished`, `training_failed`."""
 
+    scope = Scope.ACTIVITY
+
     experiment: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliver(Command):
     """Send a report. Answers: `report_delivered`, `report_failed`, `report_undeliverable`."""
+
+    scope = Scope.ACTIVITY
 
     report: Report
 
@@ -228,6 +254,7 @@ class CancelActivity(Command):
 
     Attributes:
         state: The state that was left.
+
     """
 
     state: State
@@ -260,6 +287,7 @@ class End(Command):
     Attributes:
         code: What the process exits with.
         text: One sentence for people.
+
     """
 
     code: Exit

@@ -64,6 +64,7 @@ class ConfigurationError(FedenvoyError):
 
     Attributes:
         problems: Every problem found, one sentence each.
+
     """
 
     exit_code = Exit.CONFIGURATION

@@ -21,8 +21,8 @@ __all__ = [
     "Problem",
     "RunEnded",
     "Scopes",
-    "ShardDescription",
     "Shard",
+    "ShardDescription",
 ]
 
 
@@ -34,6 +34,7 @@ class Scopes:
         entry: Entry number of the state whose activity this belongs to; grows with every entry in a session.
         run: Number of the experiment run; 0 when there is none.
         link: Epoch of the channel to the director; grows with every dial.
+
     """
 
     entry: int = 0
@@ -65,6 +66,7 @@ class DeviceReading:
         cuda_driver_version: For example "550.54.15".
         cuda_version: For example "12.4".
         name: For example "NVIDIA A100-SXM4-40GB".
+
     """
 
     index: int
@@ -84,6 +86,7 @@ class ShardDescription:
         sample_shape: Shape of one sample, as the descriptor gives it: a list of decimal strings.
         target_shape: Shape of one target, likewise.
         description: The descriptor's `dataset_description`.
+
     """
 
     sample_shape: tuple[str, ...]
@@ -98,6 +101,7 @@ class Message:
     Attributes:
         event: What happened.
         scopes: The numbers it belongs to.
+
     """
 
     event: Event
@@ -117,11 +121,14 @@ class Problem(Message):
         text: One sentence for people.
         code: A short key: a gRPC status name ("UNAVAILABLE"), "timeout", "exit 3", "signal 9".
         detail: The long form (a traceback, an installer's last lines); stays on this machine unless the site allows more.
+        digest: SHA-256 of the archive it speaks of; empty where none was complete.
+
     """
 
     text: str
     code: str = ""
     detail: str = ""
+    digest: str = ""
 
     @property
     def cause(self) -> str:
@@ -144,6 +151,7 @@ class Health(Message):
         period: Seconds until the next check, as the director wants it, clamped.
         readings: The GPU readings that went with the check, in registration order.
         latency: Seconds the director took to answer.
+
     """
 
     period: float
@@ -172,6 +180,7 @@ class Approved(Message):
         engine: Name of the engine that the plan asks for.
         install: Whether an environment must be built before training.
         reviewer: Who or what approved.
+
     """
 
     digest: str
@@ -191,6 +200,7 @@ class RunEnded(Message):
 
     Attributes:
         metrics: The numbers the experiment returned, by name; empty when it returned none.
+
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -2,13 +2,14 @@
 
 from fedenvoy_statecharts.lifecycle import LIFECYCLE
 from fedenvoy_statecharts.model import Chart, ChartError, Condition, Ignored, Row, Scope, Why
-from fedenvoy_statecharts.vocabulary import BUSY, WAITING, Effect, Event, Guard, State
+from fedenvoy_statecharts.vocabulary import BUSY, SCOPES, WAITING, Effect, Event, Guard, State
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BUSY",
     "LIFECYCLE",
+    "SCOPES",
     "WAITING",
     "Chart",
     "ChartError",

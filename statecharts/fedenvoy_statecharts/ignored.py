@@ -23,7 +23,10 @@ def _except(*states: State) -> tuple[State, ...]:
 _BY_ACTIVITY = {
     E.SHARD_DESCRIBED: (_except(S.DISCONNECTED), "the description runs in Disconnected only"),
     E.SHARD_UNUSABLE: (_except(S.DISCONNECTED), "the description runs in Disconnected only"),
-    E.EXPERIMENT_OFFERED: (_except(S.IDLE), "the poll is Idle's; a late answer belongs to a poll that was cancelled"),
+    E.EXPERIMENT_OFFERED: (
+        _except(S.IDLE),
+        "the poll is Idle's; a late answer belongs to a poll that was cancelled",
+    ),
     E.POLL_FAILED: (_except(S.IDLE), "the poll is Idle's; cancelling it ends as a failure"),
     E.REPORT_DUE: (_except(S.IDLE), "the clock is Idle's; it is set again at every entry"),
     E.EXPERIMENT_WITHDRAWN: (_except(S.REVIEWING_PLAN), "only a download learns it"),
@@ -33,10 +36,19 @@ _BY_ACTIVITY = {
         _except(S.REVIEWING_PLAN, S.INSTALLING_REQUIREMENTS),
         "found while fetching, reviewing or preparing",
     ),
-    E.REQUIREMENTS_READY: (_except(S.INSTALLING_REQUIREMENTS), "the installer runs in InstallingRequirements only"),
-    E.REQUIREMENTS_FAILED: (_except(S.INSTALLING_REQUIREMENTS), "the installer runs in InstallingRequirements only"),
+    E.REQUIREMENTS_READY: (
+        _except(S.INSTALLING_REQUIREMENTS),
+        "the installer runs in InstallingRequirements only",
+    ),
+    E.REQUIREMENTS_FAILED: (
+        _except(S.INSTALLING_REQUIREMENTS),
+        "the installer runs in InstallingRequirements only",
+    ),
     E.REPORT_DELIVERED: (_except(S.REPORTING), "deliveries run in Reporting only"),
-    E.REPORT_FAILED: (_except(S.REPORTING), "deliveries run in Reporting only; cancelling one ends as a failure"),
+    E.REPORT_FAILED: (
+        _except(S.REPORTING),
+        "deliveries run in Reporting only; cancelling one ends as a failure",
+    ),
     E.REPORT_UNDELIVERABLE: (_except(S.REPORTING), "deliveries run in Reporting only"),
 }
 

@@ -107,7 +107,11 @@ _REVIEWING = (
         do=(X.NOTE_APPROVAL, X.PREPARE),
     ),
     *_rows(
-        S.REVIEWING_PLAN, E.PLAN_APPROVED, S.TRAINING, unless(G.INSTALL_WANTED), do=(X.NOTE_APPROVAL, X.LAUNCH)
+        S.REVIEWING_PLAN,
+        E.PLAN_APPROVED,
+        S.TRAINING,
+        unless(G.INSTALL_WANTED),
+        do=(X.NOTE_APPROVAL, X.LAUNCH),
     ),
     *_rows(S.REVIEWING_PLAN, E.PLAN_REJECTED, S.REPORTING, do=(X.VERDICT_REJECTED, X.DELIVER)),
     *_rows(S.REVIEWING_PLAN, E.EXPERIMENT_UNUSABLE, S.REPORTING, do=(X.VERDICT_FAILED, X.DELIVER)),
@@ -123,7 +127,11 @@ _REVIEWING = (
                 do=(X.DECLINE, X.DROP_RUN, X.POLL_LATER, X.WATCH_OUTBOX),
             ),
             *_rows(
-                S.REVIEWING_PLAN, event, S.DISCONNECTED, unless(G.LINK_UP), do=(X.DECLINE, X.DROP_RUN, X.DIAL_LATER)
+                S.REVIEWING_PLAN,
+                event,
+                S.DISCONNECTED,
+                unless(G.LINK_UP),
+                do=(X.DECLINE, X.DROP_RUN, X.DIAL_LATER),
             ),
         )
     ),
@@ -220,7 +228,12 @@ _REPORTING = (
         for row in (
             *_rows(S.REPORTING, event, S.STOPPED, when(G.STOPPING), do=(X.SETTLE_REPORT, X.END_STOPPED)),
             *_rows(
-                S.REPORTING, event, S.REPORTING, unless(G.STOPPING), when(G.REPORT_WAITING), do=(X.SETTLE_REPORT, X.DELIVER)
+                S.REPORTING,
+                event,
+                S.REPORTING,
+                unless(G.STOPPING),
+                when(G.REPORT_WAITING),
+                do=(X.SETTLE_REPORT, X.DELIVER),
             ),
             *_rows(
                 S.REPORTING,
@@ -270,10 +283,21 @@ _REPORTING = (
         do=(X.POSTPONE_REPORT, X.POLL, X.WATCH_OUTBOX),
     ),
     *_rows(S.REPORTING, E.REPORT_FAILED, S.STOPPED, unless(G.LINK_UP), when(G.STOPPING), do=(X.END_STOPPED,)),
-    *_rows(S.REPORTING, E.REPORT_FAILED, S.DISCONNECTED, unless(G.LINK_UP), unless(G.STOPPING), do=(X.DIAL_LATER,)),
+    *_rows(
+        S.REPORTING,
+        E.REPORT_FAILED,
+        S.DISCONNECTED,
+        unless(G.LINK_UP),
+        unless(G.STOPPING),
+        do=(X.DIAL_LATER,),
+    ),
     *(
         row
-        for event, dial in ((E.DIRECTOR_LOST, X.DIAL_LATER), (E.SHARD_FORGOTTEN, X.DIAL), (E.LINK_REJECTED, X.DIAL_LATER))
+        for event, dial in (
+            (E.DIRECTOR_LOST, X.DIAL_LATER),
+            (E.SHARD_FORGOTTEN, X.DIAL),
+            (E.LINK_REJECTED, X.DIAL_LATER),
+        )
         for row in (
             *_rows(S.REPORTING, event, S.STOPPED, when(G.STOPPING), do=(X.END_STOPPED,)),
             *_rows(S.REPORTING, event, S.DISCONNECTED, unless(G.STOPPING), do=(dial,)),
@@ -310,7 +334,7 @@ _END_AT_ONCE = (
 LIFECYCLE = Chart(
     name="fedenvoy node agent",
     states=tuple(State),
-    events=dict(SCOPES),
+    events={event: scope for event, scope in SCOPES.items()},  # noqa: C416 - widens the key type
     guards=tuple(Guard),
     effects=tuple(Effect),
     initial=Initial(Event.STARTED, State.DISCONNECTED, (Effect.DESCRIBE,)),

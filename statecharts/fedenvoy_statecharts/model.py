@@ -12,7 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
-__all__ = ["Chart", "ChartError", "Condition", "Ignored", "Initial", "Row", "Scope", "Vocabulary", "Why", "unless", "when"]
+__all__ = [
+    "Chart",
+    "ChartError",
+    "Condition",
+    "Ignored",
+    "Initial",
+    "Row",
+    "Scope",
+    "Vocabulary",
+    "Why",
+    "unless",
+    "when",
+]
 
 
 class ChartError(ValueError):
@@ -24,7 +36,7 @@ class Vocabulary(str, enum.Enum):
 
     doc: str
 
-    def __new__(cls, value: str, doc: str) -> Vocabulary:
+    def __new__(cls, value: str, doc: str) -> Self:
         """Keep the sentence beside the value."""
         member = str.__new__(cls, value)
         member._value_ = value
@@ -38,7 +50,10 @@ class Vocabulary(str, enum.Enum):
 class Scope(Vocabulary):
     """Which number an event must carry to be current; an event of an older number changes nothing."""
 
-    ACTIVITY = "activity", "the entry number of the state whose activity produced it; a new one at every entry"
+    ACTIVITY = (
+        "activity",
+        "the entry number of the state whose activity produced it; a new one at every entry",
+    )
     RUN = "run", "the number of the experiment run it speaks of"
     LINK = "link", "the epoch of the channel to the director; a new one at every dial"
     RUN_AND_LINK = "run and link", "both the run and the channel must be the current ones"
@@ -159,6 +174,7 @@ class Chart:
 
     Raises:
         ChartError: When the rows contradict each other or leave a pair unmentioned.
+
     """
 
     name: str

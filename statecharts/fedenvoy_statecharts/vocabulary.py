@@ -13,8 +13,14 @@ class State(Vocabulary):
     DISCONNECTED = "Disconnected", "no accepted registration with the director"
     REGISTERED = "Registered", "the director accepted the shard; no health check has confirmed it yet"
     IDLE = "Idle", "healthy and free: waiting for the director to offer an experiment"
-    REVIEWING_PLAN = "ReviewingPlan", "an experiment was offered; its archive is fetched, checked and reviewed"
-    INSTALLING_REQUIREMENTS = "InstallingRequirements", "approved; the experiment's own environment is being built"
+    REVIEWING_PLAN = (
+        "ReviewingPlan",
+        "an experiment was offered; its archive is fetched, checked and reviewed",
+    )
+    INSTALLING_REQUIREMENTS = (
+        "InstallingRequirements",
+        "approved; the experiment's own environment is being built",
+    )
     TRAINING = "Training", "the experiment's process runs"
     REPORTING = "Reporting", "a verdict exists, is on disk, and is being delivered to the director"
     STOPPED = "Stopped", "this session of the agent has ended"
@@ -34,12 +40,18 @@ class Event(Vocabulary):
     SHARD_DESCRIBED = "shard_described", "the shard descriptor was constructed and gave its shapes"
     SHARD_UNUSABLE = "shard_unusable", "the shard descriptor could not be constructed or described"
     REGISTRATION_ACCEPTED = "registration_accepted", "the director accepted the shard"
-    REGISTRATION_FAILED = "registration_failed", "the director could not be reached, or answered with a passing error"
+    REGISTRATION_FAILED = (
+        "registration_failed",
+        "the director could not be reached, or answered with a passing error",
+    )
     REGISTRATION_REFUSED = "registration_refused", "the director answered that it does not accept the shard"
     LINK_REJECTED = "link_rejected", "TLS, the credentials or the protocol were refused"
     HEALTH_CHECKED = "health_checked", "a health check was answered; carries the period and the GPU readings"
     HEALTH_MISSED = "health_missed", "a health check was not answered in time; carries the status code"
-    DIRECTOR_LOST = "director_lost", "too many health checks in a row were missed, or none was answered for too long"
+    DIRECTOR_LOST = (
+        "director_lost",
+        "too many health checks in a row were missed, or none was answered for too long",
+    )
     SHARD_FORGOTTEN = "shard_forgotten", "the director does not know this shard any more (it was restarted)"
     EXPERIMENT_OFFERED = "experiment_offered", "the long poll returned an experiment's name"
     POLL_FAILED = "poll_failed", "the long poll failed with an error"
@@ -54,7 +66,10 @@ class Event(Vocabulary):
     REQUIREMENTS_FAILED = "requirements_failed", "the environment could not be built"
     TRAINING_FINISHED = "training_finished", "the experiment's process ended well"
     TRAINING_FAILED = "training_failed", "the experiment's process raised, exited otherwise or was killed"
-    EXPERIMENT_ORPHANED = "experiment_orphaned", "the orphan clock ran out: nobody drives this experiment any more"
+    EXPERIMENT_ORPHANED = (
+        "experiment_orphaned",
+        "the orphan clock ran out: nobody drives this experiment any more",
+    )
     EXPERIMENT_REOFFERED = "experiment_reoffered", "the background poll returned an experiment's name"
     CANCEL_REQUESTED = "cancel_requested", "the site's operator ends the current experiment"
     REPORT_DELIVERED = "report_delivered", "the director answered OK: sent, unconfirmed"
@@ -107,17 +122,35 @@ SCOPES: dict[Event, Scope] = {
 class Guard(Vocabulary):
     """A question about the agent's data; answering one changes nothing."""
 
-    REFUSAL_ENDS = "refusal ends", "the site wants a refused shard to end the agent instead of being offered again later"
+    REFUSAL_ENDS = (
+        "refusal ends",
+        "the site wants a refused shard to end the agent instead of being offered again later",
+    )
     LINK_TRIES_LEFT = "link tries left", "fewer rejections in a row than `agent.link.tries`"
     REPORT_WAITING = "report waiting", "the outbox holds a report whose time has come"
-    OFFER_WELCOME = "offer welcome", "the node is fit and not paused, and the name is not settled (or is due for another look)"
+    OFFER_WELCOME = (
+        "offer welcome",
+        "the node is fit and not paused, and the name is not settled (or is due for another look)",
+    )
     POLL_TRIES_LEFT = "poll tries left", "fewer failed polls in a row than `agent.poll.tries`"
-    INSTALL_WANTED = "install wanted", "the experiment needs an environment of its own and the site allows installing"
-    LINK_UP = "link up", "the director accepted this shard on the current channel, and no check since has said otherwise"
+    INSTALL_WANTED = (
+        "install wanted",
+        "the experiment needs an environment of its own and the site allows installing",
+    )
+    LINK_UP = (
+        "link up",
+        "the director accepted this shard on the current channel, and no check since has said otherwise",
+    )
     FETCH_TRIES_LEFT = "fetch tries left", "fewer cut downloads of this run than `agent.fetch.tries`"
     SAME_RUN = "same run", "the name offered is the one in hand"
-    STOP_REPORTS = "stop reports", "`agent.on_stop: report`: a stop tells the director; with `leave` the run is taken up again later"
-    DELIVER_TRIES_LEFT = "deliver tries left", "fewer failed deliveries of this report in a row than `agent.report.tries`"
+    STOP_REPORTS = (
+        "stop reports",
+        "`agent.on_stop: report`: a stop tells the director; with `leave` the run is taken up again later",
+    )
+    DELIVER_TRIES_LEFT = (
+        "deliver tries left",
+        "fewer failed deliveries of this report in a row than `agent.report.tries`",
+    )
     STOPPING = "stopping", "a stop was requested in this session"
 
 
@@ -125,7 +158,10 @@ class Effect(Vocabulary):
     """What a step asks to be done, after the machine has settled and the journal has the record."""
 
     DESCRIBE = "describe", "construct the shard descriptor in a child and read its shapes"
-    DIAL = "dial", "open a new channel and register, at once if the last link lived a while, else after back-off"
+    DIAL = (
+        "dial",
+        "open a new channel and register, at once if the last link lived a while, else after back-off",
+    )
     DIAL_LATER = "dial later", "the link is over; open a new channel and register after back-off"
     CHECK = "check", "the link is up: send a health check now, and go on at the director's period"
     CHECK_LATER = "check later", "send another health check after back-off"
@@ -142,8 +178,14 @@ class Effect(Vocabulary):
     NOTE_APPROVAL = "note approval", "keep what was approved: digest, engine, requirements"
     PREPARE = "prepare", "build or reuse the experiment's environment"
     LAUNCH = "launch", "start the experiment's process"
-    WATCH_OFFERS = "watch offers", "poll in the background, to learn whether the director still drives this run"
-    START_ORPHAN_CLOCK = "start orphan clock", "the director was restarted: it must offer this run again in time"
+    WATCH_OFFERS = (
+        "watch offers",
+        "poll in the background, to learn whether the director still drives this run",
+    )
+    START_ORPHAN_CLOCK = (
+        "start orphan clock",
+        "the director was restarted: it must offer this run again in time",
+    )
     STOP_ORPHAN_CLOCK = "stop orphan clock", "the director drives this run"
     VERDICT_FINISHED = "verdict finished", "the run ended well; told by a health check that says so"
     VERDICT_FAILED = "verdict failed", "the run failed; the report holds code and text"

@@ -1,0 +1,217 @@
+"""The agent's data beside its state: counters, the link, the run in hand, the outbox, what has settled.
+
+Only the core changes these. They are plain values, so that a whole agent can be compared, copied and printed in a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fedenvoy_statecharts import State
+
+from fedenvoy.commands import Report
+from fedenvoy.events import DeviceReading, Scopes
+
+__all__ = ["CarriedOver", "Data", "Link", "Memory", "Pending", "Run", "Snapshot"]
+
+RECHECK_FIRST = 60.0
+"""Seconds after which an experiment that settled here is looked at again when it is still offered."""
+RECHECK_LAST = 1800.0
+"""The longest such pause; each look that finds the same archive doubles the pause up to it."""
+
+
+@dataclass(slots=True)
+class Link:
+    """The channel to the director.
+
+    Attributes:
+        epoch: Its number; grows with every dial.
+        up: Whether the director accepted this shard on it, and no check since has said otherwise.
+        up_since: When it came up.
+        down_since: Since when there is no link that has lived a while; what back-off is measured by.
+        dials: Dials since a link last lived a while.
+        rejections: Rejections (TLS, credentials, protocol) since then.
+        misses: Health checks missed in a row.
+        contact: When a health check was last answered; None before the first.
+        period: Seconds between health checks, as the director wants it.
+
+    """
+
+    down_since: float
+    epoch: int = 0
+    up: bool = False
+    up_since: float = 0.0
+    dials: int = 0
+    rejections: int = 0
+    misses: int = 0
+    contact: float | None = None
+    period: float = 60.0
+
+    def lived(self, now: float, settle: float) -> bool:
+        """Whether the link is up and has been for long enough to be trusted."""
+        return self.up and now - self.up_since >= settle
+
+
+@dataclass(slots=True)
+class Run:
+    """The experiment in hand.
+
+    Attributes:
+        number: Its number in this session.
+        experiment: Name as the director knows it.
+        fetch_failures: Downloads of it that were cut.
+        digest: SHA-256 of the approved archive; empty before.
+        engine: Name of the engine; empty before approval.
+
+    """
+
+    number: int
+    experiment: str
+    fetch_failures: int = 0
+    digest: str = ""
+    engine: str = ""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A report in the outbox.
+
+    Attributes:
+        report: What will be told.
+        tries: Deliveries that failed in a row.
+        due: Not before this time.
+
+    """
+
+    report: Report
+    tries: int = 0
+    due: float = 0.0
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is known of a name that settled, was withdrawn, or is to rest.
+
+    Attributes:
+        digests: Archives of that name that ended here by their own fault.
+        pause: The present pause between two looks, seconds.
+        recheck: When it may be looked at again.
+        why: For people.
+
+    """
+
+    digests: set[str] = field(default_factory=set)
+    pause: float = RECHECK_FIRST
+    recheck: float = 0.0
+    why: str = ""
+
+    def rest(self, now: float, why: str) -> None:
+        """Decline the name until a first pause has passed."""
+        self.pause, self.recheck, self.why = RECHECK_FIRST, now + RECHECK_FIRST, why
+
+    def rest_longer(self, now: float, why: str) -> None:
+        """Decline it for the present pause, and make the next one longer."""
+        self.recheck, self.why = now + self.pause, why
+        self.pause = min(self.pause * 2, RECHECK_LAST)
+
+
+@dataclass(slots=True)
+class Data:
+    """Everything beside the state.
+
+    Attributes:
+        entry: Entry number of the present state.
+        runs: Runs begun in this session.
+        link: The channel.
+        run: The experiment in hand, or None.
+        poll_failures: Failed polls in a row.
+        poll_failed_at: When the last one failed.
+        declines: Offers declined in a row.
+        stopping: Whether a stop was requested.
+        paused: Whether offers are declined on the site's wish.
+        outbox: Reports waiting, oldest first.
+        delivering: Id of the report being delivered; empty when none.
+        memory: What is known of names, by name.
+        readings: The last GPU readings.
+        stale: Events ignored because their scope was over, in this session.
+
+    """
+
+    link: Link
+    entry: int = 0
+    runs: int = 0
+    run: Run | None = None
+    poll_failures: int = 0
+    poll_failed_at: float = 0.0
+    declines: int = 0
+    stopping: bool = False
+    paused: bool = False
+    outbox: list[Pending] = field(default_factory=list)
+    delivering: str = ""
+    memory: dict[str, Memory] = field(default_factory=dict)
+    readings: tuple[DeviceReading, ...] = ()
+    stale: int = 0
+
+    @property
+    def scopes(self) -> Scopes:
+        """The present numbers, with which commands are stamped and events compared."""
+        return Scopes(entry=self.entry, run=self.run.number if self.run else 0, link=self.link.epoch)
+
+    def memory_of(self, experiment: str) -> Memory:
+        """Give what is known of a name, beginning a memory where there is none."""
+        return self.memory.setdefault(experiment, Memory())
+
+    def enqueue(self, report: Report, now: float) -> None:
+        """Put a report into the outbox, due at once."""
+        self.outbox.append(Pending(report, due=now))
+
+    def waiting(self, now: float, *, besides: str = "") -> list[Pending]:
+        """Give the reports whose time has come, oldest first, leaving one out."""
+        return [p for p in self.outbox if p.due <= now and p.report.id != besides]
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOver:
+    """What an earlier session left on disk.
+
+    Attributes:
+        reports: Undelivered verdicts, oldest first.
+        settled: Digests of archives that ended by their own fault, by experiment name.
+
+    """
+
+    reports: tuple[Report, ...] = ()
+    settled: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The agent at one moment, for everybody but the core: immutable, published after every step.
+
+    Attributes:
+        state: The settled state.
+        since: When it was entered (monotonic seconds).
+        experiment: Name of the run in hand; empty when none.
+        scopes: The present numbers.
+        link_up: Whether the link is up.
+        stopping: Whether a stop was requested.
+        outbox: How many reports wait.
+        contact: When a health check was last answered (monotonic seconds); None before the first.
+        stale: Stale events so far.
+
+    """
+
+    state: State
+    since: float
+    experiment: str = ""
+    scopes: Scopes = field(default_factory=Scopes)
+    link_up: bool = False
+    stopping: bool = False
+    outbox: int = 0
+    contact: float | None = None
+    stale: int = 0
+
+    @property
+    def training(self) -> bool:
+        """Whether the director should be told that an experiment runs."""
+        return self.state is State.TRAINING

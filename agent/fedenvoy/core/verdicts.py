@@ -1,0 +1,118 @@
+"""How a run ends: the verdict, the report that tells it, and what is remembered of the experiment.
+
+A run that failed by its own fault (or was rejected) is *settled*: its archive is not run again. One that failed by
+circumstance (network, disk, time) or was cancelled only rests for a while, since the director may offer it again at
+once. A run that finished or was orphaned leaves no memory.
+"""
+
+from __future__ import annotations
+
+from fedenvoy_statecharts import Event
+
+from fedenvoy.commands import Disarm, EndRun, Report, Settled, Timer, Verdict
+from fedenvoy.core.step import Step
+from fedenvoy.events import Offer, Problem
+
+__all__ = ["cancelled", "decline", "drop_run", "failed", "finished", "orphaned", "rejected"]
+
+CIRCUMSTANCES = frozenset({"network", "disk", "timeout", "interrupted", "environment"})
+"""Codes of problems that are not the experiment's own fault."""
+
+
+def decline(step: Step) -> None:
+    """Note why the offer is not taken, and when the name will be looked at again."""
+    message, run = step.message, step.data.run
+    name = message.experiment if isinstance(message, Offer) else (run.experiment if run else "")
+    step.experiment = name
+    if message.event is Event.ARCHIVE_SETTLED:
+        step.data.memory_of(name).rest_longer(step.now, "the same archive failed or was rejected here")
+    elif message.event is Event.EXPERIMENT_WITHDRAWN:
+        step.data.memory_of(name).rest_longer(step.now, "the director no longer had it")
+
+
+def drop_run(step: Step) -> None:
+    """End the run without a verdict."""
+    run = step.data.run
+    assert run is not None
+    step.experiment = run.experiment
+    step.ask(EndRun(scopes=step.data.scopes))
+    step.ask(Disarm(timer=Timer.ORPHAN))
+    step.data.run = None
+
+
+def _conclude(step: Step, verdict: Verdict, code: int, text: str) -> None:
+    """Put the verdict into the outbox, and end the run."""
+    run = step.data.run
+    assert run is not None
+    report = Report(
+        id=f"{step.session}-{run.number}",
+        experiment=run.experiment,
+        verdict=verdict,
+        code=code,
+        text=text,
+        digest=run.digest,
+    )
+    step.report = report
+    step.data.enqueue(report, step.now)
+    drop_run(step)
+
+
+def _text(step: Step) -> str:
+    """What the director is told of a problem, as far as the site allows."""
+    problem, detail = step.message, step.settings.report.detail
+    assert isinstance(problem, Problem)
+    if detail == "code":
+        return f"failed on this node ({problem.code or 'error'})"
+    return f"{problem.text}\n{problem.detail}".rstrip() if detail == "full" else problem.text
+
+
+def _settle(step: Step, why: str, *, for_good: bool) -> None:
+    run = step.data.run
+    assert run is not None
+    memory = step.data.memory_of(run.experiment)
+    memory.rest(step.now, why)
+    if for_good and run.digest:
+        memory.digests.add(run.digest)
+        step.settled = Settled(run.experiment, run.digest)
+
+
+def _take_digest(step: Step) -> None:
+    """A problem found before approval names its archive itself."""
+    run, problem = step.data.run, step.message
+    assert run is not None
+    if isinstance(problem, Problem) and problem.digest:
+        run.digest = problem.digest
+
+
+def finished(step: Step) -> None:
+    """The run ended well, and whatever kept its name from being run is over."""
+    assert step.data.run is not None
+    step.data.memory.pop(step.data.run.experiment, None)
+    _conclude(step, Verdict.FINISHED, 0, "")
+
+
+def failed(step: Step) -> None:
+    """The run failed; unless circumstances were to blame, its archive is settled."""
+    problem = step.message
+    assert isinstance(problem, Problem)
+    _take_digest(step)
+    _settle(step, problem.text, for_good=problem.code not in CIRCUMSTANCES)
+    _conclude(step, Verdict.FAILED, 1, _text(step))
+
+
+def rejected(step: Step) -> None:
+    """The site refused the run."""
+    _take_digest(step)
+    _settle(step, "rejected here", for_good=True)
+    _conclude(step, Verdict.REJECTED, 1, "the experiment was rejected by this node's reviewer")
+
+
+def cancelled(step: Step) -> None:
+    """The site ended the run."""
+    _settle(step, "cancelled here", for_good=False)
+    _conclude(step, Verdict.CANCELLED, 1, "the experiment was cancelled by this node")
+
+
+def orphaned(step: Step) -> None:
+    """Nobody drives the run any more. The director that gave it has lost it, so only a health check tells."""
+    _conclude(step, Verdict.ORPHANED, 0, "")
