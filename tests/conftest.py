@@ -1,0 +1,89 @@
+"""What every test is held to: it leaves no thread, no child process and no open file behind.
+
+Ends are waited for, with one deadline for all three: gRPC closes its sockets a moment after its channel was closed.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+SETTLE = 5.0
+"""Seconds that a test's leftovers have to disappear by themselves."""
+
+settings.register_profile("dev", max_examples=50, deadline=None)
+settings.register_profile(
+    "ci", max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+class Holdings(NamedTuple):
+    """What the process holds at one moment, each under a key that tells two of a kind apart."""
+
+    threads: dict[object, str]
+    children: dict[object, str]
+    files: dict[object, str]
+
+    @classmethod
+    def now(cls) -> Holdings:
+        return cls(_threads(), _children(), _files())
+
+    def beyond(self, before: Holdings) -> list[str]:
+        """Give what is held now and was not held before, in words."""
+        kinds = zip(self._fields, self, before, strict=True)
+        return [f"{kind}: {word}" for kind, now, then in kinds for key, word in now.items() if then.get(key) != word]
+
+
+def _threads() -> dict[object, str]:
+    return {thread: thread.name for thread in threading.enumerate()}
+
+
+def _children() -> dict[object, str]:
+    """Give the direct children, those that ended and were not waited for included."""
+    children: dict[object, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            # The command stands in parentheses and may hold spaces; what follows are the state and the parent's id.
+            head, _, rest = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
+        except OSError:
+            continue  # it ended meanwhile
+        if int(rest.split()[1]) == os.getpid():
+            children[entry.name] = head.partition("(")[2]
+    return children
+
+
+def _files() -> dict[object, str]:
+    """Give the open descriptors; not those that gRPC and the C library keep for the life of the process."""
+    files: dict[object, str] = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue  # the directory's own descriptor
+        if not target.startswith(("anon_inode:", "/dev/", "/proc/")):
+            files[entry.name] = target
+    return files
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail the test whose threads, children or descriptors outlive it."""
+    before = Holdings.now()
+    yield
+    deadline = time.monotonic() + SETTLE
+    while left := Holdings.now().beyond(before):
+        if time.monotonic() > deadline:
+            pytest.fail("left behind: " + "; ".join(left), pytrace=False)
+        gc.collect()
+        time.sleep(0.01)
