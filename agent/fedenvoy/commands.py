@@ -103,7 +103,7 @@ class Record:
     Attributes:
         number: Position in this session, from 1.
         entry: Entry number after the transition.
-        run: Run number after the transition; 0 when there is none.
+        run: Number of the run in hand, or of the one that has just ended; 0 when there is none.
         link: Link epoch after the transition.
         row: The row's stable name ("R17"); empty for `started`.
         source: State before; None for `started`.
@@ -171,9 +171,16 @@ class DescribeShard(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial(Command):
-    """Drop the present channel, open a new one, register. Answers: `registration_*`, `link_rejected`."""
+    """Open a channel and register. Answers: `registration_*`, `link_rejected`, with `probe` also `shard_forgotten`.
+
+    Attributes:
+        probe: Whether to send a health check first, to learn whether the director still knows this shard.
+
+    """
 
     scope = Scope.LINK
+
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

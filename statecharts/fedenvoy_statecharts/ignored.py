@@ -53,14 +53,19 @@ _BY_ACTIVITY = {
 }
 
 _BY_RUN = {
-    E.PLAN_APPROVED: (_except(S.REVIEWING_PLAN), "a second decision, or one for a run that is over"),
-    E.PLAN_REJECTED: (_except(S.REVIEWING_PLAN), "a second decision, or one for a run that is over"),
+    E.PLAN_APPROVED: (_except(*BUSY), "the run it speaks of is over"),
+    E.PLAN_REJECTED: (_except(*BUSY), "the run it speaks of is over"),
     E.TRAINING_FINISHED: (_except(S.TRAINING), "the process is ended and awaited before its run is over"),
     E.TRAINING_FAILED: (_except(S.TRAINING), "the process is ended and awaited before its run is over"),
     E.EXPERIMENT_ORPHANED: (_except(*BUSY), "the orphan clock is the run's, and the run has its verdict"),
     E.EXPERIMENT_REOFFERED: (_except(*BUSY), "the background poll is the run's, and the run has its verdict"),
     E.CANCEL_REQUESTED: (_except(*BUSY), "the run it names is over"),
 }
+
+_DECIDED = (
+    *ignore((S.INSTALLING_REQUIREMENTS, S.TRAINING), E.PLAN_APPROVED, Why.DECIDED, "approved before"),
+    *ignore((S.INSTALLING_REQUIREMENTS, S.TRAINING), E.PLAN_REJECTED, Why.DECIDED, "approved before"),
+)
 
 _IMPOSSIBLE = (
     *ignore(
@@ -86,6 +91,7 @@ _IMPOSSIBLE = (
 IGNORED: tuple[Ignored, ...] = (
     *(entry for event, (states, note) in _BY_ACTIVITY.items() for entry in ignore(states, event, Why.STALE, note)),
     *(entry for event, (states, note) in _BY_RUN.items() for entry in ignore(states, event, Why.STALE, note)),
+    *_DECIDED,
     *_IMPOSSIBLE,
     *(Ignored(State.STOPPED, event, Why.OVER, "the session has ended") for event in SCOPES),
 )

@@ -63,7 +63,7 @@ _REGISTERED = (
         unless(G.REPORT_WAITING),
         do=(X.NOTE_CONTACT, X.POLL, X.WATCH_OUTBOX),
     ),
-    *_rows(S.REGISTERED, E.HEALTH_MISSED, None, do=(X.COUNT_MISS, X.CHECK_LATER)),
+    *_rows(S.REGISTERED, E.HEALTH_MISSED, None, do=(X.COUNT_MISS,)),
 )
 
 _LINK_LOST_WHILE_FREE = (
@@ -170,7 +170,8 @@ _INSTALLING = (
 _TRAINING = (
     *_rows(S.TRAINING, E.TRAINING_FINISHED, S.REPORTING, do=(X.VERDICT_FINISHED, X.BOUND, X.DELIVER)),
     *_rows(S.TRAINING, E.TRAINING_FAILED, S.REPORTING, do=(X.VERDICT_FAILED, X.BOUND, X.DELIVER)),
-    *_rows(S.TRAINING, E.STOP_REQUESTED, None, do=(X.NOTE_STOP, X.DRAIN)),
+    *_rows(S.TRAINING, E.STOP_REQUESTED, None, unless(G.STOPPING), do=(X.NOTE_STOP, X.DRAIN)),
+    *_rows(S.TRAINING, E.STOP_REQUESTED, None, when(G.STOPPING), note="asking again does not move the end"),
     *_rows(
         S.TRAINING,
         E.DRAIN_EXPIRED,
@@ -322,7 +323,8 @@ _REPORTING = (
         None,
         note="the late answer of a background redial; a failed delivery leads on",
     ),
-    *_rows(S.REPORTING, E.STOP_REQUESTED, None, do=(X.NOTE_STOP, X.BOUND)),
+    *_rows(S.REPORTING, E.STOP_REQUESTED, None, unless(G.STOPPING), do=(X.NOTE_STOP, X.BOUND)),
+    *_rows(S.REPORTING, E.STOP_REQUESTED, None, when(G.STOPPING), note="asking again does not move the end"),
     *_rows(S.REPORTING, E.DRAIN_EXPIRED, S.STOPPED, do=(X.END_STOPPED,)),
 )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 
 __all__ = [
     "Chart",
@@ -36,7 +36,7 @@ class Vocabulary(str, enum.Enum):
 
     doc: str
 
-    def __new__(cls, value: str, doc: str) -> Self:
+    def __new__(cls, value: str, doc: str) -> Vocabulary:  # noqa: PYI034 - Self needs Python 3.11
         """Keep the sentence beside the value."""
         member = str.__new__(cls, value)
         member._value_ = value
@@ -65,6 +65,7 @@ class Why(Vocabulary):
 
     STALE = "stale by scope", "its number ended when the state that could produce it was left"
     IMPOSSIBLE = "cannot be produced here", "its producer does not run in this state"
+    DECIDED = "decided already", "the first decision about a run counts; cancelling is the way to end it now"
     OVER = "session is over", "Stopped is final; nothing changes a session that has ended"
 
 
@@ -189,7 +190,7 @@ class Chart:
     activities: Mapping[Vocabulary, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        problems = [*self._overlaps(), *self._coverage()]
+        problems = [*self._overlaps(), *self._coverage(), *self._gaps()]
         if problems:
             raise ChartError("; ".join(problems))
 
@@ -207,6 +208,16 @@ class Chart:
             if count != 1:
                 how = "is not mentioned" if count == 0 else "is named more than once"
                 yield f"{state} on {event} {how}"
+
+    def _gaps(self) -> Iterator[str]:
+        for source, event in self.pairs():
+            rows = self.at(source, event)
+            guards = sorted(frozenset().union(*(row.guards for row in rows)))
+            for values in product((True, False), repeat=len(guards)) if rows else ():
+                valuation = dict(zip(guards, values, strict=True))
+                if not any(row.holds(valuation) for row in rows):
+                    when = ", ".join(map(str, (Condition(guard, expected=value) for guard, value in valuation.items())))
+                    yield f"{source} on {event} is not covered when {when}"
 
     def pairs(self) -> Iterator[tuple[Vocabulary, Vocabulary]]:
         """Give every (state, event) pair, in drawing order."""

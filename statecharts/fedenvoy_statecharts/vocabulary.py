@@ -1,4 +1,4 @@
-"""The words of the lifecycle: its states, events, guards and effects, each with one sentence that says what it means."""
+"""The words of the lifecycle: its states, events, guards and effects, each with a sentence that says what it means."""
 
 from __future__ import annotations
 
@@ -127,10 +127,14 @@ class Guard(Vocabulary):
         "the site wants a refused shard to end the agent instead of being offered again later",
     )
     LINK_TRIES_LEFT = "link tries left", "fewer rejections in a row than `agent.link.tries`"
-    REPORT_WAITING = "report waiting", "the outbox holds a report whose time has come"
+    REPORT_WAITING = (
+        "report waiting",
+        "the outbox holds a report whose time has come, not counting the one being delivered",
+    )
     OFFER_WELCOME = (
         "offer welcome",
-        "the node is fit and not paused, and the name is not settled (or is due for another look)",
+        "the node is fit and not paused, and the name does not rest after a run that failed, was rejected, cancelled "
+        "or withdrawn (1 min, doubling to 30 min)",
     )
     POLL_TRIES_LEFT = "poll tries left", "fewer failed polls in a row than `agent.poll.tries`"
     INSTALL_WANTED = (
@@ -141,7 +145,7 @@ class Guard(Vocabulary):
         "link up",
         "the director accepted this shard on the current channel, and no check since has said otherwise",
     )
-    FETCH_TRIES_LEFT = "fetch tries left", "fewer cut downloads of this run than `agent.fetch.tries`"
+    FETCH_TRIES_LEFT = "fetch tries left", "fewer cut downloads of this name in a row than `agent.fetch.tries`"
     SAME_RUN = "same run", "the name offered is the one in hand"
     STOP_REPORTS = (
         "stop reports",
@@ -160,11 +164,11 @@ class Effect(Vocabulary):
     DESCRIBE = "describe", "construct the shard descriptor in a child and read its shapes"
     DIAL = (
         "dial",
-        "open a new channel and register, at once if the last link lived a while, else after back-off",
+        "the link is over; open a new channel and register, at once if the last link lived a while, else after "
+        "back-off; with a run in hand ask first whether the director still knows this shard",
     )
-    DIAL_LATER = "dial later", "the link is over; open a new channel and register after back-off"
-    CHECK = "check", "the link is up: send a health check now, and go on at the director's period"
-    CHECK_LATER = "check later", "send another health check after back-off"
+    DIAL_LATER = "dial later", "the link is over; open a new channel and register (or ask first) after back-off"
+    CHECK = "check", "the link is up: send a health check now, and go on at the director's period, sooner after a miss"
     NOTE_CONTACT = "note contact", "link up, misses = 0, the GPU readings and the period are kept"
     COUNT_MISS = "count miss", "one more miss in a row"
     POLL = "poll", "start the long poll"
@@ -180,11 +184,12 @@ class Effect(Vocabulary):
     LAUNCH = "launch", "start the experiment's process"
     WATCH_OFFERS = (
         "watch offers",
-        "poll in the background, to learn whether the director still drives this run",
+        "poll in the background, trying again until run or link is over, to learn whether the director still drives "
+        "this run",
     )
     START_ORPHAN_CLOCK = (
         "start orphan clock",
-        "the director was restarted: it must offer this run again in time",
+        "the director was restarted: it must offer this run again in time; a clock that runs is left alone",
     )
     STOP_ORPHAN_CLOCK = "stop orphan clock", "the director drives this run"
     VERDICT_FINISHED = "verdict finished", "the run ended well; told by a health check that says so"

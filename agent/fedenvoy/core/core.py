@@ -92,6 +92,10 @@ class Core:
         """Whether the numbers that the message's event is judged by are the present ones."""
         return message.scopes.current(self._data.scopes, SCOPES[message.event])
 
+    def wants(self, command: Command) -> bool:
+        """Whether a command that waited is still to be carried out."""
+        return command.scopes.current(self._data.scopes, command.scope)
+
     def start(self, now: float) -> tuple[Command, ...]:
         """Begin the session: the first record, and the first activity."""
         initial = self._machine.chart.initial
@@ -127,8 +131,10 @@ class Core:
         return self._finish(step, row=row, source=source)
 
     def _step(self, message: Message, now: float) -> Step:
-        experiment = self._data.run.experiment if self._data.run else ""
-        return Step(message, self._data, self._settings, self._rng, now, self._session, experiment=experiment)
+        step = Step(message, self._data, self._settings, self._rng, now, self._session)
+        if self._data.run is not None:
+            step.experiment, step.run = self._data.run.experiment, self._data.run.number
+        return step
 
     def _enter(self, source: State, step: Step) -> None:
         """Leave a state: its activity is cancelled. Enter the next: a new number makes late answers stale."""
@@ -149,10 +155,12 @@ class Core:
         if self.state is not State.REPORTING:
             data.delivering = ""
         scopes = data.scopes
+        # A step that ends a run is still that run's.
+        run = scopes.run or step.run
         record = Record(
             number=self._records,
             entry=scopes.entry,
-            run=scopes.run,
+            run=run,
             link=scopes.link,
             row=self._machine.chart.row_id(row) if row else "",
             source=source,

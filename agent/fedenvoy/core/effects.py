@@ -56,7 +56,9 @@ def _redial(step: Step, *, at_once: bool) -> None:
     link.dials += 1
     step.attempt = link.dials
     step.ask(DropLink())
-    step.ask(Dial(scopes=step.data.scopes, delay=delay))
+    # A director that was restarted during the outage would take the registration and hide that it lost the run.
+    probe = step.data.run is not None and step.message.event is not Event.SHARD_FORGOTTEN
+    step.ask(Dial(scopes=step.data.scopes, delay=delay, probe=probe))
 
 
 def _dial(step: Step) -> None:
@@ -71,13 +73,6 @@ def _check(step: Step) -> None:
     link = step.data.link
     link.up, link.up_since, link.misses = True, step.now, 0
     step.ask(CheckHealth(scopes=step.data.scopes))
-
-
-def _check_later(step: Step) -> None:
-    # The monitor goes on by itself at its own pace while the link lives, and declares it lost when it must; this only
-    # makes the next check come sooner than that.
-    delay = retry_delay(step.data.link.misses, step.rng, cap=5.0)
-    step.ask(CheckHealth(scopes=step.data.scopes, delay=delay))
 
 
 def _note_contact(step: Step) -> None:
@@ -120,8 +115,9 @@ def _begin_run(step: Step) -> None:
     assert isinstance(step.message, Offer)
     step.data.runs += 1
     step.data.declines = 0
-    step.data.run = Run(number=step.data.runs, experiment=step.message.experiment)
-    step.experiment = step.message.experiment
+    name = step.message.experiment
+    step.data.run = Run(number=step.data.runs, experiment=name, fetch_failures=step.data.cuts.pop(name, 0))
+    step.experiment = name
 
 
 def _ask_fetch(step: Step, delay: float) -> None:
@@ -166,11 +162,18 @@ def _watch_offers(step: Step) -> None:
 
 
 def _start_orphan_clock(step: Step) -> None:
+    run = step.data.run
+    assert run is not None
+    if run.orphan_clock:
+        return
+    run.orphan_clock = True
     message = Message(event=Event.EXPERIMENT_ORPHANED, scopes=step.data.scopes)
     step.ask(Arm(timer=Timer.ORPHAN, delay=step.settings.orphan_timeout, message=message))
 
 
 def _stop_orphan_clock(step: Step) -> None:
+    assert step.data.run is not None
+    step.data.run.orphan_clock = False
     step.ask(Disarm(timer=Timer.ORPHAN))
 
 
@@ -235,7 +238,6 @@ _EFFECTS: dict[Effect, Callable[[Step], None]] = {
     Effect.DIAL: _dial,
     Effect.DIAL_LATER: _dial_later,
     Effect.CHECK: _check,
-    Effect.CHECK_LATER: _check_later,
     Effect.NOTE_CONTACT: _note_contact,
     Effect.COUNT_MISS: _count_miss,
     Effect.POLL: _poll,

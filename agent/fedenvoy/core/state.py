@@ -59,7 +59,7 @@ class Run:
     Attributes:
         number: Its number in this session.
         experiment: Name as the director knows it.
-        fetch_failures: Downloads of it that were cut.
+        fetch_failures: Downloads of that name that were cut in a row.
         digest: SHA-256 of the approved archive; empty before.
         engine: Name of the engine; empty before approval.
 
@@ -70,6 +70,7 @@ class Run:
     fetch_failures: int = 0
     digest: str = ""
     engine: str = ""
+    orphan_clock: bool = False
 
 
 @dataclass(slots=True)
@@ -132,6 +133,7 @@ class Data:
         outbox: Reports waiting, oldest first.
         delivering: Id of the report being delivered; empty when none.
         memory: What is known of names, by name.
+        cuts: Downloads in a row that took the link down with them, by experiment name.
         readings: The last GPU readings.
         stale: Events ignored because their scope was over, in this session.
 
@@ -149,6 +151,7 @@ class Data:
     outbox: list[Pending] = field(default_factory=list)
     delivering: str = ""
     memory: dict[str, Memory] = field(default_factory=dict)
+    cuts: dict[str, int] = field(default_factory=dict)
     readings: tuple[DeviceReading, ...] = ()
     stale: int = 0
 

@@ -26,6 +26,7 @@ class Step:
         session: The session's id.
         commands: What the adapters will be asked to do, in order.
         experiment: Name for the record; kept although the run may end in this step.
+        run: Number for the record, likewise.
         attempt: For the record: which try in a row this is.
         report: A verdict that enters the outbox in this step.
         settled: A memory that is written in this step.
@@ -41,6 +42,7 @@ class Step:
     now: float
     session: str
     experiment: str = ""
+    run: int = 0
     attempt: int = 0
     commands: list[Command] = field(default_factory=list)
     report: Report | None = None

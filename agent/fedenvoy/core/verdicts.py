@@ -35,6 +35,8 @@ def drop_run(step: Step) -> None:
     run = step.data.run
     assert run is not None
     step.experiment = run.experiment
+    if step.message.event is Event.FETCH_INTERRUPTED and step.report is None:
+        step.data.cuts[run.experiment] = run.fetch_failures + 1
     step.ask(EndRun(scopes=step.data.scopes))
     step.ask(Disarm(timer=Timer.ORPHAN))
     step.data.run = None
@@ -110,7 +112,8 @@ def rejected(step: Step) -> None:
 def cancelled(step: Step) -> None:
     """The site ended the run."""
     _settle(step, "cancelled here", for_good=False)
-    _conclude(step, Verdict.CANCELLED, 1, "the experiment was cancelled by this node")
+    text = step.message.text if isinstance(step.message, Problem) else "the experiment was cancelled by this node"
+    _conclude(step, Verdict.CANCELLED, 1, text)
 
 
 def orphaned(step: Step) -> None:

@@ -1,0 +1,209 @@
+"""The director's side of the agent: carries out dial, health check, poll and delivery, each in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from fedenvoy_statecharts import Event
+
+from fedenvoy.app.jobs import Job, Jobs
+from fedenvoy.backoff import retry_delay
+from fedenvoy.calls import CallError, CallKind
+from fedenvoy.cancel import Cancel
+from fedenvoy.commands import CheckHealth, Deliver, Dial, Poll, WatchOffers
+from fedenvoy.errors import FedenvoyError
+from fedenvoy.events import DeviceReading, Message, Offer, Post, Problem, ShardDescription
+from fedenvoy.monitor.health import HealthMonitor
+from fedenvoy.ports import DirectorPort
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger(__name__)
+
+_DIAL_ANSWERS = {CallKind.REJECTED: Event.LINK_REJECTED, CallKind.REREGISTER: Event.SHARD_FORGOTTEN}
+"""What a failed dial is told as; anything else may pass."""
+
+
+class Connection:
+    """Holds the present channel and the work that needs it. Its methods are called by the owner thread alone.
+
+    Args:
+        open_link: Opens a channel; reads the certificates anew each time.
+        target: The director's address, for people.
+        devices: The GPUs to register, in order.
+        post: Tells the owner thread.
+        jobs: Where work is started.
+        monitor: Sends the health checks.
+        readings: Gives the present GPU readings.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        open_link: Callable[[], DirectorPort],
+        target: str,
+        devices: Sequence[int | str],
+        post: Post,
+        jobs: Jobs,
+        monitor: HealthMonitor,
+        readings: Callable[[], tuple[DeviceReading, ...]],
+    ) -> None:
+        self._open_link = open_link
+        self._target = target
+        self._devices = devices
+        self._post = post
+        self._jobs = jobs
+        self._monitor = monitor
+        self._readings = readings
+        self._link: DirectorPort | None = None
+        self._checked: DirectorPort | None = None
+        self._dialling: Job | None = None
+        self._rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self.shard: ShardDescription | None = None
+        """What is registered; set once the shard has been described."""
+
+    @property
+    def link(self) -> DirectorPort | None:
+        """The present channel; None while there is none."""
+        return self._link
+
+    def drop(self) -> None:
+        """End the present channel with everything that runs on it, a dial under way included."""
+        self._monitor.end()
+        self._link = None
+        if self._dialling is not None:
+            self._dialling.cancel.cancel()
+            self._dialling = None
+
+    def dial(self, command: Dial) -> None:
+        """Open a channel and register."""
+
+        def answer(error: CallError | Exception, event: Event) -> None:
+            code = error.code if isinstance(error, CallError) else ""
+            self._post(Problem(event=event, scopes=command.scopes, text=str(error), code=code))
+
+        def work(cancel: Cancel) -> None:
+            logger.info("dialling the director at %s", self._target)
+            try:
+                link = self._open_link()
+                # The callback stays when the job is over: dropping the link closes the channel.
+                cancel.on_cancel(link.close)
+                assert self.shard is not None
+                if command.probe:
+                    link.health_check(running=True, readings=self._readings())
+                accepted = link.register(self.shard, self._devices)
+            except CallError as error:
+                cancel.raise_if_cancelled()
+                cancel.cancel()
+                answer(error, _DIAL_ANSWERS.get(error.kind, Event.REGISTRATION_FAILED))
+            except FedenvoyError as error:
+                answer(error, Event.LINK_REJECTED)
+            else:
+                cancel.raise_if_cancelled()
+                self._conclude_dial(command, link, accepted=accepted)
+
+        self._dialling = self._jobs.start("dial", work, lambda error: answer(error, Event.REGISTRATION_FAILED))
+
+    def _conclude_dial(self, command: Dial, link: DirectorPort, *, accepted: bool) -> None:
+        if accepted:
+            self._link = link
+            self._post(Message(event=Event.REGISTRATION_ACCEPTED, scopes=command.scopes))
+            return
+        link.close()
+        assert self.shard is not None
+        text = (
+            f"the director at {self._target} does not accept this shard: it registers sample shape "
+            f"{list(self.shard.sample_shape)} and target shape {list(self.shard.target_shape)}, which must equal "
+            "sample_shape and target_shape in the director's configuration"
+        )
+        self._post(Problem(event=Event.REGISTRATION_REFUSED, scopes=command.scopes, text=text))
+
+    def check(self, command: CheckHealth) -> None:
+        """Send a health check now; the first on a channel begins the regular ones."""
+        if self._link is None:
+            return
+        if self._checked is self._link:
+            self._monitor.check_now()
+        else:
+            self._checked = self._link
+            self._monitor.begin(self._link, command.scopes)
+
+    def poll(self, command: Poll) -> Job:
+        """Wait for an offer."""
+
+        def failed(error: Exception) -> None:
+            code = error.code if isinstance(error, CallError) else ""
+            self._post(Problem(event=Event.POLL_FAILED, scopes=command.scopes, text=str(error), code=code))
+
+        def work(cancel: Cancel) -> None:
+            try:
+                experiment = self._wait(cancel)
+            except CallError as error:
+                cancel.raise_if_cancelled()
+                failed(error)
+            else:
+                self._post(Offer(event=Event.EXPERIMENT_OFFERED, scopes=command.scopes, experiment=experiment))
+
+        return self._jobs.start("poll", work, failed)
+
+    def watch(self, command: WatchOffers) -> Job:
+        """Wait for an offer beside the work; only an offer is told, failures are tried again."""
+
+        def work(cancel: Cancel) -> None:
+            for attempt in range(1, 1_000_000):
+                try:
+                    experiment = self._wait(cancel)
+                except CallError as error:
+                    logger.debug("background poll failed: %s", error)
+                    if cancel.wait(retry_delay(attempt, self._rng)):
+                        return
+                else:
+                    self._post(Offer(event=Event.EXPERIMENT_REOFFERED, scopes=command.scopes, experiment=experiment))
+                    return
+
+        return self._jobs.start("watch", work, lambda _error: None)
+
+    def _wait(self, cancel: Cancel) -> str:
+        link = self._link
+        if link is None:
+            raise CallError(kind=CallKind.RETRYABLE, code="UNAVAILABLE", text="there is no channel to the director")
+        return link.wait_experiment(lambda call: cancel.on_cancel(call.cancel))
+
+    def deliver(self, command: Deliver, run_over: Callable[[Cancel], None]) -> Job:
+        """Send a report.
+
+        Args:
+            command: Which.
+            run_over: Waits until nothing of the run is left; the director must not hear of an end before it has come.
+
+        """
+        report = command.report
+
+        def failed(error: Exception) -> None:
+            code = error.code if isinstance(error, CallError) else ""
+            self._post(Problem(event=Event.REPORT_FAILED, scopes=command.scopes, text=str(error), code=code))
+
+        def work(cancel: Cancel) -> None:
+            run_over(cancel)
+            link = self._link
+            try:
+                if link is None:
+                    raise CallError(kind=CallKind.RETRYABLE, code="UNAVAILABLE", text="there is no channel")
+                if report.verdict.is_failure_report:
+                    link.experiment_failed(report.experiment, report.code, report.text)
+                else:
+                    link.health_check(running=False, readings=self._readings())
+            except CallError as error:
+                cancel.raise_if_cancelled()
+                if error.kind is CallKind.REREGISTER:
+                    # The monitor learns the same and leads to a new registration, after which this is sent again.
+                    self._monitor.check_now()
+                failed(error)
+            else:
+                self._post(Message(event=Event.REPORT_DELIVERED, scopes=command.scopes))
+                self._monitor.check_now()
+
+        return self._jobs.start("deliver", work, failed)

@@ -1,0 +1,227 @@
+"""A whole node: builds the parts, lets the loop run, and takes everything down again in order."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from fedenvoy_statecharts import Event, State
+
+from fedenvoy.app.connection import Connection
+from fedenvoy.app.dispatcher import Dispatcher
+from fedenvoy.app.experiments import Experiments
+from fedenvoy.app.jobs import Jobs
+from fedenvoy.app.site import Site
+from fedenvoy.commands import End, Record
+from fedenvoy.config import NodeConfig
+from fedenvoy.core import CarriedOver, Core, Snapshot
+from fedenvoy.errors import Exit
+from fedenvoy.events import DeviceReading, Message, Problem
+from fedenvoy.logs import log_transition
+from fedenvoy.loop import Loop
+from fedenvoy.monitor import gpu_sampler
+from fedenvoy.monitor.health import HealthMonitor
+from fedenvoy.ports import DirectorPort
+from fedenvoy.store import StateLock, Store
+from fedenvoy.workspace.runs import clean_leftovers
+
+__all__ = ["Node", "run_node"]
+
+logger = logging.getLogger("fedenvoy")
+
+JOIN_TIMEOUT = 5.0
+"""Seconds to wait for a thread beyond what its own work may take."""
+
+
+class Node:
+    """One agent, for one session.
+
+    Args:
+        config: All it needs to know.
+        review: The reviewer, `review("plan", path) -> bool`; None accepts everything.
+        observe: Called in the owner thread after every step, with its record.
+        readings: Replaces the GPU sampler's readings (a subclass of the public class may want that).
+
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        review: Callable[[str, str], Any] | None = None,
+        observe: Callable[[Record], None] = lambda _record: None,
+        readings: Callable[[], tuple[DeviceReading, ...]] | None = None,
+    ) -> None:
+        self.config = config
+        self.session = f"{int(time.time()):x}-{secrets.token_hex(4)}"
+        self._review = review
+        self._observe = observe
+        self._readings = readings
+        self._loop: Loop | None = None
+        self._early: list[Message] = []
+        self._guard = threading.Lock()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The agent at this moment; thread-safe."""
+        loop = self._loop
+        return loop.snapshot if loop else Snapshot(State.DISCONNECTED, since=time.monotonic())
+
+    def stop(self) -> None:
+        """Ask for an orderly end. Thread-safe, returns at once; also works before `run`."""
+        self._post(Message(event=Event.STOP_REQUESTED))
+
+    def abort(self) -> None:
+        """Ask for an end at once. Thread-safe, returns at once."""
+        self._post(Message(event=Event.ABORT_REQUESTED))
+
+    def cancel(self, reason: str) -> None:
+        """End the experiment in hand; the director is told. Does nothing when there is none. Thread-safe."""
+        text = f"cancelled on this node: {reason}"
+        self._post(Problem(event=Event.CANCEL_REQUESTED, scopes=self.snapshot.scopes, text=text, code="cancelled"))
+
+    def _post(self, message: Message) -> None:
+        loop = self._loop
+        if loop is not None:
+            loop.post(message)
+        else:
+            self._early.append(message)
+
+    def run(self) -> Exit:
+        """Work until stopped; the calling thread owns the agent.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            StoreError: The state directory cannot be used, or another agent holds it.
+
+        """
+        with contextlib.ExitStack() as stack:
+            loop = self._build(stack)
+            self._loop = loop
+            for message in self._early:
+                loop.post(message)
+            end = loop.run()
+        self._say_goodbye(end)
+        return end.code
+
+    def _build(self, stack: contextlib.ExitStack) -> Loop:
+        """Make and connect the parts; each is taken down by the stack, in reverse order."""
+        config = self.config
+        site = Site(config, session=self.session, review=self._review)
+        lock = StateLock(site.node_dir)
+        stack.callback(lock.release)
+        clean_leftovers(site.node_dir)
+        store = Store(site.node_dir, session=self.session)
+        stack.callback(store.close)
+        core = Core(
+            config.agent,
+            session=self.session,
+            now=time.monotonic(),
+            carried=CarriedOver(store.reports(), store.settled()),
+        )
+        loop = Loop(core, persist=store.append, dispatch=lambda c: dispatcher.dispatch(c), observe=self._after_step)
+        sampler = gpu_sampler(config)
+        stack.callback(sampler.stop)
+        readings = self._readings or sampler.readings
+        monitor = HealthMonitor(loop.post, is_running=lambda: loop.snapshot.training, readings=readings)
+        stack.callback(monitor.stop, JOIN_TIMEOUT)
+        jobs = Jobs()
+        stack.callback(clean_leftovers, site.node_dir)
+        stack.callback(self._end_jobs, jobs)
+        connection = Connection(
+            open_link=partial(open_link, config),
+            target=config.director.target,
+            devices=config.cuda_devices,
+            post=loop.post,
+            jobs=jobs,
+            monitor=monitor,
+            readings=readings,
+        )
+        stack.callback(connection.drop)
+        experiments = Experiments(site=site, post=loop.post, jobs=jobs, link=lambda: connection.link)
+        dispatcher = Dispatcher(site=site, post=loop.post, jobs=jobs, connection=connection, experiments=experiments)
+        stack.callback(dispatcher.close)
+        sampler.start()
+        return loop
+
+    def _after_step(self, record: Record) -> None:
+        log_transition(logger, record)
+        self._observe(record)
+
+    def _end_jobs(self, jobs: Jobs) -> None:
+        for name in jobs.close(self.config.agent.kill_grace + JOIN_TIMEOUT):
+            logger.error("%s did not end in time and is left behind", name)
+
+    def _say_goodbye(self, end: End) -> None:
+        level = logging.INFO if end.code is Exit.OK else logging.ERROR
+        logger.log(level, "session ended: %s (exit code %d)", end.text, end.code)
+
+
+def open_link(config: NodeConfig) -> DirectorPort:
+    """Open a channel to the director of a node's configuration; gRPC is loaded here."""
+    from fedenvoy.link.director import DirectorLink  # noqa: PLC0415
+
+    return DirectorLink(
+        shard_name=config.shard_name,
+        director=config.director,
+        tls=config.tls,
+        settings=config.agent.link,
+        poll=config.agent.poll,
+        fetch=config.agent.fetch,
+    )
+
+
+@contextlib.contextmanager
+def _signals(node: Node) -> Iterator[None]:
+    """Answer SIGTERM and SIGINT: the first stops, the second aborts, the third ends the process at once."""
+    count = 0
+
+    def handle(_signum: int, _frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            node.stop()
+        elif count == 2:
+            node.abort()
+        else:
+            os._exit(Exit.ABORTED)
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def run_node(
+    config: NodeConfig,
+    *,
+    review: Callable[[str, str], Any] | None = None,
+    handle_signals: bool = True,
+) -> Exit:
+    """Run a node until it is stopped, and give its exit code; what the command line does.
+
+    Args:
+        config: All it needs to know.
+        review: The reviewer; None accepts everything.
+        handle_signals: Whether SIGTERM and SIGINT stop it (main thread only).
+
+    Raises:
+        FedenvoyError: The node could not be started.
+
+    """
+    node = Node(config, review=review)
+    with _signals(node) if handle_signals else contextlib.nullcontext():
+        return node.run()

@@ -1,0 +1,131 @@
+"""What this node gives to every experiment: directories, interpreter, environments, its shard, its reviewer."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fedenvoy.cancel import Cancel
+from fedenvoy.config import NodeConfig, ShardSource
+from fedenvoy.engines.descriptors import describe, describe_instance, pickle_descriptor
+from fedenvoy.events import ShardDescription
+from fedenvoy.ports import EngineNeeds, ExperimentFiles, RunSpec
+from fedenvoy.workspace.environments import Environments
+
+__all__ = ["Site", "node_directory", "state_root"]
+
+logger = logging.getLogger(__name__)
+
+
+def state_root(config: NodeConfig, environ: Mapping[str, str] = os.environ) -> Path:
+    """Give the state directory: $STATE_DIRECTORY, else `agent.state_dir`, else the user's."""
+    if environ.get("STATE_DIRECTORY"):
+        return Path(environ["STATE_DIRECTORY"].split(":")[0])
+    if config.agent.state_dir is not None:
+        return config.agent.state_dir.absolute()
+    from platformdirs import user_state_path  # noqa: PLC0415 - not needed where a directory is given
+
+    return user_state_path("fedenvoy")
+
+
+def node_directory(config: NodeConfig, environ: Mapping[str, str] = os.environ) -> Path:
+    """Give the directory of this director and shard name inside the state directory.
+
+    Names become path components only after everything unusual was taken out of them; a digest keeps them apart.
+    """
+    identity = f"{config.director.target}\n{config.shard_name}"
+    digest = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.shard_name[:40]}@{config.director.target[:60]}")
+    return state_root(config, environ) / f"{readable.lstrip('.') or 'node'}-{digest}"
+
+
+class Site:
+    """One node's standing arrangements.
+
+    Args:
+        config: The node's configuration.
+        session: Id of this session.
+        review: The reviewer; None accepts everything.
+        environ: The environment variables to hand on.
+
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        session: str,
+        review: Callable[[str, str], Any] | None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.config = config
+        self.session = session
+        self.review = review
+        self.environ = dict(environ)
+        self.root = state_root(config, environ)
+        self.node_dir = node_directory(config, environ)
+        self.python = config.agent.python or Path(sys.executable)
+        self.requirements = config.agent.requirements.site if config.install_requirements else None
+        self.environments = Environments(self.root, config.agent.requirements, config.agent.python)
+
+    @property
+    def inherit(self) -> bool:
+        """Whether the node's packages stay visible behind an environment's own."""
+        wanted = self.config.agent.requirements.inherit
+        return True if wanted is None else wanted
+
+    def describe(self, cancel: Cancel) -> ShardDescription:
+        """Construct the shard descriptor in a child (an instance: in place) and read its shapes.
+
+        Raises:
+            ShardError: It cannot be constructed, described, or sent to an experiment's process.
+
+        """
+        shard = self.config.shard
+        if not isinstance(shard, ShardSource):
+            pickle_descriptor(shard, self.node_dir / "shard.pickle")
+            return describe_instance(shard)
+        python = self.python
+        if self.requirements is not None:
+            python = self.environments.build(
+                requirements="",
+                site=self.requirements,
+                needs=EngineNeeds(),
+                workspace=self.config.agent.home,
+                inherit=self.inherit,
+                cancel=cancel,
+            )
+        return describe(shard, home=self.config.agent.home, python=python, cancel=cancel)
+
+    def run_spec(self, run_dir: Path, files: ExperimentFiles) -> RunSpec:
+        """Give all that a child process gets."""
+        shard, tls = self.config.shard, self.config.tls
+        return RunSpec(
+            run_dir=run_dir,
+            workspace=files.workspace,
+            home=self.config.agent.home,
+            shard_name=self.config.shard_name,
+            shard={"template": shard.template, "params": dict(shard.params)}
+            if isinstance(shard, ShardSource)
+            else {"pickle": str(self.node_dir / "shard.pickle")},
+            devices=self.devices,
+            plan_path=files.plan_path,
+            tls=None
+            if tls is None
+            else {
+                "root_certificate": str(tls.root_certificate),
+                "private_key": str(tls.private_key),
+                "certificate": str(tls.certificate),
+            },
+        )
+
+    @property
+    def devices(self) -> tuple[int | str, ...]:
+        """What the collaborator is told: it sees only its own GPUs, so they count from 0, in the type configured."""
+        return tuple(type(device)(position) for position, device in enumerate(self.config.cuda_devices))
