@@ -35,6 +35,7 @@ class CallError(Exception):
         kind: What it means.
         code: A short key for log and journal: a gRPC status name ("UNAVAILABLE") or "" where there is none.
         text: One sentence for people.
+
     """
 
     def __init__(self, *, kind: CallKind, code: str = "", text: str = "") -> None:
