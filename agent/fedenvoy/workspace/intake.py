@@ -1,0 +1,145 @@
+"""Takes an experiment in: the stream onto the disk, the archive apart, the plan and the requirements out of it.
+
+Nothing of the experiment is run or imported, and its name is never part of a path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from fedenvoy.ports import ExperimentFiles
+from fedenvoy.workspace import requirements as requirement_lines
+from fedenvoy.workspace.archive import ArchiveError, extract, storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from fedenvoy.cancel import Cancel
+    from fedenvoy.config import ArchiveSettings
+
+__all__ = ["ArchiveError", "read_plan", "receive", "unpack"]
+
+MAX_PLAN_BYTES = 2**18
+"""The largest plan that is read; real ones have a few thousand bytes."""
+
+
+def receive(chunks: Iterator[bytes], path: Path, limits: ArchiveSettings, cancel: Cancel) -> str:
+    """Write a stream to `path` (mode 0600) and give its SHA-256, hexadecimal; memory use is one chunk.
+
+    Whatever goes wrong, also an error that `chunks` raises, `path` is removed and the error raised.
+
+    Raises:
+        ArchiveError: The stream is empty or larger than the limits allow, or the disk did not take it.
+        Cancelled: When `cancel` was cancelled meanwhile; noticed between two chunks.
+
+    """
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with _open_new(path) as out:
+            for chunk in chunks:
+                cancel.raise_if_cancelled()
+                size += len(chunk)
+                if limits.max_bytes and size > limits.max_bytes:
+                    raise ArchiveError(f"the archive is larger than the {limits.max_bytes} bytes that are accepted")
+                digest.update(chunk)
+                _write(out, chunk)
+        cancel.raise_if_cancelled()
+        if not size:
+            raise ArchiveError("the director sent an empty archive")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+    return digest.hexdigest()
+
+
+def unpack(
+    archive: Path, digest: str, workspace: Path, limits: ArchiveSettings, cancel: Cancel | None = None
+) -> ExperimentFiles:
+    """Take a received archive apart into `workspace`, which is made, and read what it asks for.
+
+    Raises:
+        ArchiveError: In one sentence: what is wrong with the archive, its plan or its requirements.
+        Cancelled: When `cancel` was cancelled meanwhile.
+
+    """
+    try:
+        workspace.mkdir(mode=0o700)
+    except OSError as error:
+        raise storage_error(error, "the experiment's workspace") from error
+    extract(archive, workspace, limits, cancel)
+    plan_path = workspace / "plan" / "plan.yaml"
+    return ExperimentFiles(
+        archive=archive,
+        digest=digest,
+        workspace=workspace,
+        plan=read_plan(plan_path),
+        plan_path=plan_path,
+        requirements=_read_requirements(workspace / "requirements.txt"),
+    )
+
+
+def read_plan(path: Path) -> Mapping[str, Any]:
+    """Read a plan; raises ArchiveError where it is missing, too large, no YAML or no mapping."""
+    data = _read_bounded(path, MAX_PLAN_BYTES, "plan/plan.yaml")
+    if data is None:
+        raise ArchiveError("the archive has no plan/plan.yaml")
+    try:
+        plan = yaml.load(data.decode("utf-8-sig"), Loader=_PlanLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ArchiveError(f"plan/plan.yaml is not YAML: {' '.join(str(error).split())[:300]}") from error
+    except (ValueError, RecursionError, OverflowError, TypeError) as error:
+        raise ArchiveError(f"plan/plan.yaml cannot be read: {str(error)[:300] or type(error).__name__}") from error
+    if not isinstance(plan, dict) or not all(isinstance(key, str) for key in plan):
+        raise ArchiveError("plan/plan.yaml is not a mapping of section names to sections")
+    return plan
+
+
+class _PlanLoader(yaml.SafeLoader):
+    """YAML's safe loader without merge keys: a few lines of them expand to more than any memory holds."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, "merge keys (<<) are not accepted", key.start_mark)
+        super().flatten_mapping(node)
+
+
+def _read_requirements(path: Path) -> str:
+    data = _read_bounded(path, requirement_lines.MAX_BYTES, "requirements.txt")
+    try:
+        return requirement_lines.normalise(data) if data else ""
+    except ValueError as error:
+        raise ArchiveError(f"requirements.txt: {error}") from error
+
+
+def _read_bounded(path: Path, limit: int, name: str) -> bytes | None:
+    """Give a file's bytes; None where there is no such file."""
+    if not path.is_file():
+        return None
+    if path.stat().st_size > limit:
+        raise ArchiveError(f"{name} is larger than the {limit} bytes that are accepted")
+    return path.read_bytes()
+
+
+def _open_new(path: Path) -> Any:
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb", 0)
+    except OSError as error:
+        raise storage_error(error, "the archive") from error
+
+
+def _write(out: Any, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    try:
+        while view:
+            view = view[out.write(view) :]
+    except OSError as error:
+        raise storage_error(error, "the archive") from error
