@@ -43,13 +43,13 @@ class Call(Protocol):
 class DirectorPort(Protocol):
     """One channel to the director, of one epoch. Every call has a deadline and raises `link.CallError`."""
 
-    def register(self, shard: ShardDescription, devices: Sequence[int]) -> bool:
+    def register(self, shard: ShardDescription, devices: Sequence[int | str]) -> bool:
         """Tell the shard; give the director's answer."""
 
-    def wait_experiment(self, on_call: Callable[[Call], None]) -> str:
+    def wait_experiment(self, on_call: Callable[[Call], object]) -> str:
         """Wait until an experiment is offered, re-issuing the poll at its deadline; give its name."""
 
-    def experiment_data(self, experiment: str, on_call: Callable[[Call], None]) -> Iterator[bytes]:
+    def experiment_data(self, experiment: str, on_call: Callable[[Call], object]) -> Iterator[bytes]:
         """Stream the archive's chunks; each is checked against the size it states."""
 
     def health_check(self, *, running: bool, readings: Sequence[DeviceReading]) -> HealthReply:

@@ -133,8 +133,10 @@ class Guard(Vocabulary):
     )
     OFFER_WELCOME = (
         "offer welcome",
-        "the node is fit and not paused, and the name does not rest after a run that failed, was rejected, cancelled "
-        "or withdrawn (1 min, doubling to 30 min)",
+        (
+            "the node is fit and not paused, and the name does not rest after a run that failed, was rejected, cancelled "
+            "or withdrawn (1 min, doubling to 30 min)"
+        ),
     )
     POLL_TRIES_LEFT = "poll tries left", "fewer failed polls in a row than `agent.poll.tries`"
     INSTALL_WANTED = (
@@ -164,8 +166,10 @@ class Effect(Vocabulary):
     DESCRIBE = "describe", "construct the shard descriptor in a child and read its shapes"
     DIAL = (
         "dial",
-        "the link is over; open a new channel and register, at once if the last link lived a while, else after "
-        "back-off; with a run in hand ask first whether the director still knows this shard",
+        (
+            "the link is over; open a new channel and register, at once if the last link lived a while, else after "
+            "back-off; with a run in hand ask first whether the director still knows this shard"
+        ),
     )
     DIAL_LATER = "dial later", "the link is over; open a new channel and register (or ask first) after back-off"
     CHECK = "check", "the link is up: send a health check now, and go on at the director's period, sooner after a miss"
@@ -184,8 +188,10 @@ class Effect(Vocabulary):
     LAUNCH = "launch", "start the experiment's process"
     WATCH_OFFERS = (
         "watch offers",
-        "poll in the background, trying again until run or link is over, to learn whether the director still drives "
-        "this run",
+        (
+            "poll in the background, trying again until run or link is over, to learn whether the director still drives "
+            "this run"
+        ),
     )
     START_ORPHAN_CLOCK = (
         "start orphan clock",

@@ -153,18 +153,22 @@ class Connection:
         """Wait for an offer beside the work; only an offer is told, failures are tried again."""
 
         def work(cancel: Cancel) -> None:
-            for attempt in range(1, 1_000_000):
-                try:
-                    experiment = self._wait(cancel)
-                except CallError as error:
-                    logger.debug("background poll failed: %s", error)
-                    if cancel.wait(retry_delay(attempt, self._rng)):
-                        return
-                else:
-                    self._post(Offer(event=Event.EXPERIMENT_REOFFERED, scopes=command.scopes, experiment=experiment))
+            attempt, experiment = 0, ""
+            while not experiment:
+                attempt += 1
+                experiment = self._try_wait(cancel)
+                if not experiment and cancel.wait(retry_delay(attempt, self._rng)):
                     return
+            self._post(Offer(event=Event.EXPERIMENT_REOFFERED, scopes=command.scopes, experiment=experiment))
 
         return self._jobs.start("watch", work, lambda _error: None)
+
+    def _try_wait(self, cancel: Cancel) -> str:
+        try:
+            return self._wait(cancel)
+        except CallError as error:
+            logger.debug("background poll failed: %s", error)
+            return ""
 
     def _wait(self, cancel: Cancel) -> str:
         link = self._link

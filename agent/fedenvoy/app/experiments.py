@@ -1,4 +1,4 @@
-"""The experiment's side of the agent: carries out fetch, review, install and training, and removes what a run leaves."""
+"""The experiment's side of the agent: carries out fetch, review, install and training, and removes what runs leave."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Node:
             now=time.monotonic(),
             carried=CarriedOver(store.reports(), store.settled()),
         )
-        loop = Loop(core, persist=store.append, dispatch=lambda c: dispatcher.dispatch(c), observe=self._after_step)
+        loop = Loop(core, persist=store.append, dispatch=lambda c: dispatcher.dispatch(c), observe=self._after_step)  # noqa: PLW0108 - made below
         sampler = gpu_sampler(config)
         stack.callback(sampler.stop)
         readings = self._readings or sampler.readings
