@@ -1,0 +1,181 @@
+"""The command line: reads the arguments, hands them to the parts that do the work, and ends with their exit code.
+
+The commands import what they need when they run, so that `fedenvoy --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fedenvoy import __version__
+from fedenvoy.cli_errors import Group, log_level
+from fedenvoy.cli_options import file_options, log_format_option, node_options
+from fedenvoy.cli_types import DIAGRAM
+from fedenvoy.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from fedenvoy.config import NodeConfig
+
+__all__ = ["cli", "main"]
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="fedenvoy", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A federated-learning node: it offers a shard of data to a director and runs the experiments that it sends.
+
+    Drop-in for OpenFL's Envoy: `fedenvoy start` takes the arguments and the configuration of `fx envoy start`.
+    """
+
+
+@cli.command()
+@node_options(required=True)
+@file_options(tls_default=True)
+@click.option("--state-dir", type=_PATH, help="Where journal, outbox and runs live; wins over agent.state_dir.")
+@log_format_option
+@click.pass_context
+def start(ctx: click.Context, /, log_format: str, state_dir: Path | None, **arguments: Any) -> None:
+    """Start the node and work until it is stopped.
+
+    Ctrl-C or SIGTERM ends it in order: nothing new is begun, and a running experiment may finish. A second one ends it
+    at once; the next start takes up what was unfinished.
+
+    \b
+    Example, without encryption:
+      fedenvoy start -n hospital_1 -dh director.example -dp 50051 --disable-tls
+    Example, with it:
+      fedenvoy start -n hospital_1 -dh director.example -dp 50051 \\
+          -rc cert/root_ca.crt -pk cert/hospital_1.key -oc cert/hospital_1.crt
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    from fedenvoy import logs  # noqa: PLC0415
+
+    logs.setup(log_level(ctx), log_format)
+    config = _load(**arguments)
+    if state_dir is not None:
+        import attrs  # noqa: PLC0415
+
+        config = attrs.evolve(config, agent=attrs.evolve(config.agent, state_dir=config.agent.home / state_dir))
+    review = None
+    if config.agent.review.mode == "prompt":
+        from fedenvoy.review import TerminalReview  # noqa: PLC0415
+
+        review = TerminalReview()
+    from fedenvoy.app import run_node  # noqa: PLC0415
+
+    ctx.exit(int(run_node(config, review=review, handle_signals=True)))
+
+
+@cli.command()
+@node_options(required=False)
+@file_options(tls_default=None)
+def check(**arguments: Any) -> None:
+    """Check a configuration and name everything that is wrong in it; nothing is started.
+
+    Takes the arguments of `start`. Certificates are checked when any is named.
+
+    \b
+    Example:
+      fedenvoy check -ec envoy_config.yaml
+    """  # noqa: D301
+    warnings: list[str] = []
+    try:
+        config = _load(**arguments, warn=warnings.append)
+    finally:
+        for sentence in warnings:
+            click.echo(f"fedenvoy: warning: {sentence}", err=True)
+    source = config.shard
+    click.echo(f"{arguments['config_path']}: no problems")
+    click.echo(f"  shard descriptor   {getattr(source, 'template', source)}")
+    click.echo(f"  GPUs offered       {', '.join(map(str, config.cuda_devices)) or 'none'}")
+    click.echo(
+        f"  experiments        {'asked about first' if config.agent.review.mode == 'prompt' else 'all accepted'}"
+    )
+    click.echo(f"  TLS                {'on; the files fit each other' if config.tls else 'off, or no files named'}")
+
+
+@cli.command()
+@click.option("-p", "--envoy-path", "directory", type=_PATH, required=True, help="The directory to fill.")
+@click.option("--force", is_flag=True, help="Replace files of the same names.")
+def init(directory: Path, force: bool) -> None:
+    """Write a node's directory: configuration, an example shard descriptor, places for data and certificates.
+
+    \b
+    Example:
+      fedenvoy init -p hospital_1
+    """  # noqa: D301
+    from fedenvoy.cli_init import write_workspace  # noqa: PLC0415
+
+    write_workspace(directory, replace=force)
+    click.echo(f"{directory} is ready: describe your data in shard_descriptor.py, then run `fedenvoy start` in it.")
+
+
+@cli.command()
+@click.option("--director", type=click.Choice(["sandbox", "openfl"]), default="sandbox", show_default=True)
+@click.option("--keep", type=_PATH, help="Keep everything the demonstration writes, in this directory.")
+@click.option("--timeout", type=click.FloatRange(min=1), default=900, show_default=True, help="Seconds it may take.")
+@click.pass_context
+def demo(ctx: click.Context, /, director: str, keep: Path | None, timeout: float) -> None:
+    """Show a whole federation on this machine: a director, nodes and an experiment.
+
+    `sandbox` needs nothing else; `openfl` installs OpenFL in an environment of its own and runs its director.
+
+    \b
+    Example:
+      fedenvoy demo --keep /tmp/demo
+    """  # noqa: D301
+    from fedenvoy.demo import run  # noqa: PLC0415
+
+    ctx.exit(int(run(director, keep, timeout)))
+
+
+@cli.command()
+@click.option("--format", "name", type=DIAGRAM, default="mermaid", show_default=True, help="An unknown one lists all.")
+@click.option("--out", type=_PATH, help="Write to this file instead of the standard output.")
+def diagram(name: str, out: Path | None) -> None:
+    """Draw what the node may do: the state machine that it runs.
+
+    \b
+    Example:
+      fedenvoy diagram --format mermaid --out lifecycle.mmd
+    """  # noqa: D301
+    from fedenvoy_statecharts import LIFECYCLE  # noqa: PLC0415
+    from fedenvoy_statecharts.render import render  # noqa: PLC0415
+
+    text = render(LIFECYCLE, name)
+    if out is None:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{out}: cannot be written: {error.strerror}") from None
+
+
+def _load(
+    *,
+    shard_name: str | None,
+    director_host: str | None,
+    director_port: int | None,
+    config_path: Path,
+    **arguments: Any,
+) -> NodeConfig:
+    """Read the configuration as seen from the current directory."""
+    from fedenvoy.config import DirectorAddress  # noqa: PLC0415
+    from fedenvoy.configfile import load  # noqa: PLC0415
+
+    try:
+        home = Path.cwd()
+    except FileNotFoundError:
+        raise ConfigurationError("the current directory does not exist any more; change into the node's") from None
+    director = DirectorAddress(director_host or "localhost", director_port or 1)
+    return load(config_path, shard_name=shard_name or "unnamed", director=director, home=home, **arguments)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the script."""
+    cli(prog_name="fedenvoy")

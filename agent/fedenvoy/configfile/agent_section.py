@@ -1,0 +1,166 @@
+"""Read the `agent:` section: strict, typed, every problem at once.
+
+cattrs walks the classes of `fedenvoy.config`; the table below says how each value is read. Importing cattrs takes time
+and memory, so this module is imported only for a file that has such a section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from cattrs import ClassValidationError, Converter
+from cattrs.errors import ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn, override
+
+from fedenvoy.config import (
+    AgentSettings,
+    ArchiveSettings,
+    FetchSettings,
+    GpuSettings,
+    LinkSettings,
+    PollSettings,
+    ReportSettings,
+    RequirementsSettings,
+    ReviewSettings,
+)
+from fedenvoy.configfile import rules
+from fedenvoy.configfile.findings import nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedenvoy.configfile.findings import Findings
+
+__all__ = ["read_agent", "setting_names"]
+
+_CALLBACK = "; a callback is given in Python: Envoy(review_plan_callback=...)"
+
+
+def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
+    """Say how each setting is read, by class; what is not listed is a section."""
+    return {
+        AgentSettings: {
+            "home": rules.file_path(home, kind="directory"),
+            "state_dir": rules.file_path(home),
+            "python": rules.file_path(home, kind="program"),
+            "on_stop": rules.choice("leave", "report"),
+            "drain_timeout": rules.duration(0),
+            "stop_timeout": rules.duration(0),
+            "orphan_timeout": rules.duration(0),
+            "kill_grace": rules.duration(0),
+        },
+        LinkSettings: {
+            "tries": rules.count(1),
+            "call_timeout": rules.duration(0.1),
+            "settle": rules.duration(0),
+            "on_refused": rules.choice("retry", "exit"),
+            "proxy": rules.boolean,
+        },
+        PollSettings: {"tries": rules.count(1), "timeout": rules.duration(1)},
+        FetchSettings: {"tries": rules.count(1), "idle_timeout": rules.duration(1)},
+        ArchiveSettings: {
+            "max_bytes": rules.size,
+            "max_unpacked_bytes": rules.size,
+            "max_entries": rules.count(0),
+            "max_ratio": rules.ratio,
+        },
+        ReviewSettings: {"mode": rules.choice("accept", "prompt", hint=_CALLBACK), "timeout": rules.duration(1)},
+        RequirementsSettings: {
+            "site": rules.file_path(home, kind="file"),
+            "inherit": rules.boolean,
+            "timeout": rules.duration(1),
+        },
+        GpuSettings: {"hide": rules.boolean, "interval": rules.duration(0.1)},
+        ReportSettings: {
+            "detail": rules.choice("full", "summary", "code"),
+            "tries": rules.count(1),
+            "retention": rules.duration(0),
+        },
+    }
+
+
+def read_agent(section: Mapping[Any, Any], *, home: Path, found: Findings) -> AgentSettings:
+    """Turn the section into settings; problems go into `found`, and the defaults come back in their place.
+
+    A setting or section with nothing behind it keeps its default. Relative paths begin at `home`.
+    """
+    structure = _structurer(Converter(detailed_validation=True), AgentSettings, _table(home))
+    try:
+        settings: AgentSettings = structure(section)
+    except ClassValidationError as error:
+        for where, value, expected in _explain(error, "agent", section):
+            found.problem(where, value, expected)
+        return AgentSettings(home=home)
+    return settings if section.get("home") is not None else attrs.evolve(settings, home=home)
+
+
+def setting_names(cls: Any = AgentSettings, prefix: str = "agent") -> Iterator[str]:
+    """Give the dotted name of every setting."""
+    for attribute in attrs.fields(cls):
+        inner = _section_class(attribute)
+        name = f"{prefix}.{attribute.name}"
+        yield from (name,) if inner is None else setting_names(inner, name)
+
+
+def _section_class(attribute: Any) -> Any:
+    """Give the class of an attribute that is a section of its own, else None."""
+    factory = getattr(attribute.default, "factory", None)
+    return factory if isinstance(factory, type) and attrs.has(factory) else None
+
+
+def _structurer(
+    converter: Converter, cls: Any, table: Mapping[type, Mapping[str, rules.Rule[Any]]]
+) -> Callable[[object], Any]:
+    overrides: dict[str, Any] = {}
+    for attribute in attrs.fields(cls):
+        inner = _section_class(attribute)
+        read = table[cls][attribute.name] if inner is None else _structurer(converter, inner, table)
+        overrides[attribute.name] = override(struct_hook=_unless_empty(attribute, read))
+    build = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
+
+    def structure(value: object) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError("expected a section with settings of its own")  # noqa: TRY004 - a rule's one error
+        return build(value, cls)
+
+    return structure
+
+
+def _unless_empty(attribute: Any, read: Callable[[object], Any]) -> Callable[[Any, Any], Any]:
+    def hook(value: object, _type: object) -> Any:
+        if value is None:
+            default = attribute.default
+            return default.factory() if hasattr(default, "factory") else default
+        return read(value)
+
+    return hook
+
+
+def _explain(error: BaseException, where: str, value: Any) -> Iterator[tuple[str, object, str]]:
+    """Walk cattrs' tree of errors: give (setting, value, what was expected) for each leaf."""
+    if isinstance(error, ClassValidationError):
+        noted, others = error.group_exceptions()
+        for inner, note in noted:
+            yield from _explain(inner, f"{where}.{note.name}", value[note.name])
+        for inner in others:
+            yield from _explain(inner, where, value)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        for key in sorted(error.extra_fields, key=str):
+            yield f"{where}.{key}", value[key], f"no such setting{_meant(key, where, error.cl)}"
+    else:
+        yield where, value, str(error)
+
+
+def _meant(key: object, where: str, cls: Any) -> str:
+    """Name the setting that was probably meant: of this section, or of the same name elsewhere."""
+    near = nearest(key, (attribute.name for attribute in attrs.fields(cls)))
+    if near:
+        return near
+    names = [name for name in setting_names() if name.rpartition(".")[2] == key]
+    return f"; did you mean {names[0]}?" if names else f"; {where} has {_listing(cls)}"
+
+
+def _listing(cls: Any) -> str:
+    return ", ".join(attribute.name for attribute in attrs.fields(cls))

@@ -1,0 +1,135 @@
+"""How one value of the `agent:` section is read: a rule takes what YAML gave and returns what the node uses.
+
+A rule raises ValueError whose text says what was expected; it knows neither the setting's name nor the file.
+Durations become seconds, sizes become bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+__all__ = ["Rule", "boolean", "choice", "count", "duration", "file_path", "ratio", "size"]
+
+T = TypeVar("T")
+Rule = Callable[[object], T]
+
+_DAY = 24 * 3600.0
+_LONGEST = 366 * _DAY
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": _DAY}
+_BYTES = {"": 1, "b": 1} | {
+    f"{letter}{suffix}": base**power
+    for suffix, base in (("b", 1000), ("ib", 1024))
+    for power, letter in enumerate("kmgt", start=1)
+}
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*", re.ASCII)
+_WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+
+
+def boolean(value: object) -> bool:
+    """Read true or false; the words yes, no, on and off (text in YAML 1.2) count too."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.casefold() in _WORDS:
+        return _WORDS[value.casefold()]
+    raise ValueError("expected true or false")
+
+
+def choice(*names: str, hint: str = "") -> Rule[str]:
+    """Make a rule that takes one of `names`."""
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        raise ValueError(f"expected {', '.join(names[:-1])} or {names[-1]}{hint}")
+
+    return read
+
+
+def count(least: int) -> Rule[int]:
+    """Make a rule that takes a whole number, `least` or more."""
+
+    def read(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+            return value
+        raise ValueError(f"expected a whole number, {least} or more")
+
+    return read
+
+
+def ratio(value: object) -> float:
+    """Read a number that is not negative."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise ValueError("expected a number, 0 or more")
+
+
+def duration(least: float) -> Rule[float]:
+    """Make a rule that takes `least` seconds or more: a number of seconds, or text such as "90s" or "7d"."""
+
+    def read(value: object) -> float:
+        seconds = _quantity(value, _SECONDS)
+        if seconds is None or not least <= seconds <= _LONGEST:
+            raise ValueError(f'expected {least:g} seconds or more, as a number or as "90s", "10m", "24h", up to "366d"')
+        return seconds
+
+    return read
+
+
+def size(value: object) -> int:
+    """Read bytes: a number, or text such as "500MB" (powers of 1000) or "4GiB" (powers of 1024)."""
+    amount = _quantity(value, _BYTES)
+    if amount is None:
+        raise ValueError('expected a number of bytes, or a size such as "500MB" or "4GiB"')
+    return round(amount)
+
+
+def file_path(home: Path, *, kind: str = "") -> Rule[Path]:
+    """Make a rule that takes a path, relative to `home`; `kind` says what must be there.
+
+    Args:
+        home: Where relative paths begin.
+        kind: "" for a path that may not exist yet, else `file`, `directory` or `program`.
+
+    """
+
+    def read(value: object) -> Path:
+        if not isinstance(value, str) or not value.strip() or "\0" in value:
+            raise ValueError("expected a path")
+        try:
+            path = home / Path(value).expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"expected a path ({error})") from None
+        if not _fits(path, kind):
+            raise ValueError(f"expected {_KINDS[kind]}; there is none at {path}")
+        return path
+
+    return read
+
+
+_KINDS = {"file": "a file", "directory": "a directory", "program": "a program that may be run"}
+
+
+def _fits(path: Path, kind: str) -> bool:
+    if kind == "directory":
+        return path.is_dir()
+    if kind == "program":
+        return path.is_file() and os.access(path, os.X_OK)
+    return not kind or path.is_file()
+
+
+def _quantity(value: object, units: dict[str, float] | dict[str, int]) -> float | None:
+    """Give a finite amount that is not negative, in the smallest unit; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return value if 0 <= value < math.inf else None
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[2].casefold() not in units:
+        return None
+    amount = float(match[1]) * units[match[2].casefold()]
+    return amount if amount < math.inf else None

@@ -1,0 +1,1 @@
+"""The files that `fedenvoy init` writes; nothing of the agent imports them."""
