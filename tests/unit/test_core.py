@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fedenvoy.commands import (
     Arm,
@@ -82,16 +84,11 @@ def test_path_of_a_good_experiment_with_an_environment() -> None:
 def test_stale_events_change_nothing(event: Event) -> None:
     d = Driver().to_training()
     before = d.core.snapshot()
-    d.send(type(d.message(event))(**_fields(d.message(event)) | {"scopes": Scopes(entry=-1, run=-1, link=-1)}))
+    d.send(replace(d.message(event), scopes=Scopes(entry=-1, run=-1, link=-1)))
     after = d.core.snapshot()
     assert not d.asked
     assert after.stale == before.stale + 1
     assert (after.state, after.scopes) == (before.state, before.scopes)
-
-
-def _fields(message: object) -> dict[str, object]:
-    names = {name for cls in type(message).__mro__ for name in getattr(cls, "__slots__", ())}
-    return {name: getattr(message, name) for name in names}
 
 
 def test_B4_a_refusal_ends_or_is_tried_again_as_the_site_wants() -> None:
