@@ -23,11 +23,13 @@ from fedenvoy.ports import DirectorPort, Engine, ExperimentFiles
 from fedenvoy.review import ReviewError, decide
 from fedenvoy.workspace.environments import RequirementsError, satisfied
 from fedenvoy.workspace.intake import ArchiveError, receive, unpack
-from fedenvoy.workspace.runs import make_run, remove_run
+from fedenvoy.workspace.runs import RunDirectory, create_run, remove_run
 
 __all__ = ["Experiments"]
 
 logger = logging.getLogger(__name__)
+
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(slots=True)
@@ -35,7 +37,7 @@ class _Run:
     """What is known of a run so far."""
 
     number: int
-    directory: Path
+    directory: RunDirectory | None = None
     files: ExperimentFiles | None = None
     engine: Engine | None = None
     python: Path | None = None
@@ -65,8 +67,8 @@ class Experiments:
         self._ending: _Run | None = None
 
     def fetch(self, command: Fetch) -> Job:
-        """Download, verify, unpack, review."""
-        run = self._run_of(command.scopes.run)
+        """Download, verify, unpack, review; a second try of the same run begins with an empty directory."""
+        run = self._begin_run(command.scopes.run)
 
         def unusable(error: Exception, code: str = "", digest: str = "") -> None:
             self._post(
@@ -82,11 +84,12 @@ class Experiments:
         def work(cancel: Cancel) -> None:
             digest = ""
             try:
-                archive, digest = self._download(command, run, cancel)
+                run.directory = create_run(self._site.node_dir, self._site.session, run.number)
+                digest = self._download(command, run.directory, cancel)
                 if digest in command.settled:
                     self._post(Message(event=Event.ARCHIVE_SETTLED, scopes=command.scopes))
                     return
-                self._post(self._examine(command, run, archive, digest, cancel))
+                self._post(self._examine(command, run, run.directory, digest, cancel))
             except CallError as error:
                 cancel.raise_if_cancelled()
                 withdrawn = error.kind is CallKind.WITHDRAWN
@@ -94,28 +97,30 @@ class Experiments:
                 self._post(Problem(event=event, scopes=command.scopes, text=str(error), code=error.code))
             except ReviewError as error:
                 unusable(error, "review", digest)
-            except (ArchiveError, ValueError) as error:
-                unusable(error, "archive", digest)
+            except ArchiveError as error:
+                unusable(error, error.code, digest)
+            except ValueError as error:
+                unusable(error, "plan", digest)
             except OSError as error:
-                full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-                unusable(error, "disk" if full else "environment", digest)
+                unusable(error, "disk" if error.errno in _DISK_FULL else "environment", digest)
 
         return self._begin(run, "fetch", work, unusable)
 
-    def _download(self, command: Fetch, run: _Run, cancel: Cancel) -> tuple[Path, str]:
+    def _download(self, command: Fetch, directory: RunDirectory, cancel: Cancel) -> str:
         link = self._link()
         if link is None:
             raise CallError(kind=CallKind.RETRYABLE, code="UNAVAILABLE", text="there is no channel to the director")
-        archive = run.directory / "archive.zip"
         chunks = link.experiment_data(command.experiment, lambda call: cancel.on_cancel(call.cancel))
-        digest = receive(chunks, archive, self._site.config.agent.archive, cancel)
+        digest = receive(chunks, directory.archive, self._site.config.agent.archive, cancel)
         logger.info("received the archive of %r, sha256 %s", command.experiment[:100], digest)
-        return archive, digest
+        return digest
 
-    def _examine(self, command: Fetch, run: _Run, archive: Path, digest: str, cancel: Cancel) -> Message:
+    def _examine(
+        self, command: Fetch, run: _Run, directory: RunDirectory, digest: str, cancel: Cancel
+    ) -> Message:
         """Unpack, read the plan, ask the reviewer; nothing of the archive runs here."""
         settings = self._site.config.agent
-        files = unpack(archive, digest, run.directory / "workspace", settings.archive)
+        files = unpack(directory.archive, digest, directory.workspace, settings.archive, cancel)
         engine = choose(files.plan)
         engine.check(files.plan, files.workspace)
         run.files, run.engine = files, engine
@@ -169,7 +174,7 @@ class Experiments:
             except RequirementsError as error:
                 failed(error, error.kind, error.tail)
             except OSError as error:
-                failed(error, "disk" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "environment")
+                failed(error, "disk" if error.errno in _DISK_FULL else "environment")
             else:
                 self._post(Message(event=Event.REQUIREMENTS_READY, scopes=command.scopes))
 
@@ -187,9 +192,10 @@ class Experiments:
         def work(cancel: Cancel) -> None:
             assert run.files is not None
             assert run.engine is not None
+            assert run.directory is not None
             config = self._site.config
             result = run_child(
-                self._site.run_spec(run.directory, run.files),
+                self._site.run_spec(run.directory.path, run.files),
                 run.engine.program(),
                 run.python or self._site.python,
                 env=child_environment(self._site.environ, config.cuda_devices, hide=config.agent.gpu.hide),
@@ -224,9 +230,14 @@ class Experiments:
             run.watch.cancel.cancel()
         run.watch = job
 
-    def _run_of(self, number: int) -> _Run:
+    def _begin_run(self, number: int) -> _Run:
         if self._run is None or self._run.number != number:
-            self._run = _Run(number, make_run(self._site.node_dir, self._site.session, number))
+            self._run = _Run(number)
+        return self._run
+
+    def _run_of(self, number: int) -> _Run:
+        assert self._run is not None
+        assert self._run.number == number
         return self._run
 
     def end(self, command: EndRun) -> None:
@@ -242,7 +253,8 @@ class Experiments:
             try:
                 for job in run.jobs:
                     job.join()
-                remove_run(run.directory)
+                if run.directory is not None:
+                    remove_run(run.directory.path)
             finally:
                 run.over.cancel()
 
