@@ -1,0 +1,204 @@
+"""The real OpenFL 1.6 in an environment of its own, and federations made of it and of fedenvoy's nodes."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import fedenvoy
+import fedenvoy_statecharts
+import pytest
+import trustme
+from fedenvoy.demo.child import Child, Lines
+from fedenvoy.demo.deadline import Deadline
+from fedenvoy.demo.environment import openfl_environment, uv
+from fedenvoy.demo.federation import Director, Outcome, copy_files, read_outcome, scientist, serve
+from fedenvoy.demo.nodes import NodeView, Site, start_node, view_after
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("hospital-a", "hospital-b")
+SAMPLES = {"hospital-a": 150, "hospital-b": 250}
+"""Sites of different size: their weight in the average has to reach the aggregator."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this directory, and give each the time that a director's ten-second clock needs."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.interop)
+            item.add_marker(pytest.mark.timeout(180))
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """Where environments are kept from one run of the suite to the next."""
+    told = os.environ.get("FEDENVOY_INTEROP_CACHE")
+    return Path(told) if told else ROOT / ".tox" / "interop-openfl16"
+
+
+@pytest.fixture(scope="session")
+def openfl_python(cache: Path) -> Path:
+    """The interpreter of an environment that holds OpenFL 1.6 and nothing of fedenvoy."""
+    return openfl_environment(cache / "openfl", Deadline(170))
+
+
+@pytest.fixture(scope="session")
+def shared_python(cache: Path) -> Path:
+    """The interpreter of one environment that holds OpenFL 1.6 and `fedenvoy[openfl]`, the latter as a wheel."""
+    deadline = Deadline(170)
+    python = openfl_environment(cache / "shared", deadline)
+    with tempfile.TemporaryDirectory(prefix="fedenvoy-wheel-") as place:
+        # Built from a copy: setuptools takes into a wheel whatever an earlier build left beside the sources.
+        copy = Path(place) / "source"
+        copy.mkdir()
+        for name in ("agent", "statecharts"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+            if (ROOT / name).exists():
+                shutil.copy(ROOT / name, copy)
+        uv("build", "--wheel", "--quiet", "--out-dir", place, str(copy), deadline=deadline, purpose="build the wheel")
+        (wheel,) = Path(place).glob("*.whl")
+        install = ("pip", "install", "--quiet", "--python", str(python), "--reinstall-package", "fedenvoy")
+        uv(*install, f"fedenvoy[openfl] @ {wheel.as_uri()}", deadline=deadline, purpose="install the wheel")
+    return python
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Iterator[Path]:
+    """A throwaway authority, and certificates for the director, the scientist and both nodes."""
+    with tempfile.TemporaryDirectory(prefix="fedenvoy-interop-") as place:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(f"{place}/ca.crt")
+        for name in ("localhost", "scientist", *NAMES):
+            issued = authority.issue_cert(name, "localhost", common_name=name)
+            issued.private_key_pem.write_to_path(f"{place}/{name}.key")
+            issued.cert_chain_pems[0].write_to_path(f"{place}/{name}.crt")
+        yield Path(place)
+
+
+class Federation:
+    """One director and the sites that join it, in a directory of their own; everything ends with the stack."""
+
+    def __init__(self, place: Path, python: Path, stack: ExitStack, certificates: Path | None) -> None:
+        self.place = place
+        self.python = python
+        self.deadline = Deadline(150)
+        self.lines = Lines()
+        self.views = {name: NodeView(name) for name in NAMES}
+        self._stack = stack
+        self.director: Director = stack.enter_context(
+            serve(python, place / "director", self.deadline, certificates=certificates)
+        )
+
+    def original(self, name: str) -> Child:
+        """Start OpenFL's own envoy."""
+        site = self._site(name, {})
+        argv = [str(self.python.with_name("fx")), "envoy", "start", "-n", name, "-ec", site.write().name]
+        argv += ["-dh", self.director.host, "-dp", str(self.director.port), "--disable-tls"]
+        log, home = site.directory / f"{name}.log", {"HOME": str(site.directory)}
+        return self._stack.enter_context(Child(name, argv, cwd=site.directory, log=log, environment=home, grace=1))
+
+    def node(self, name: str, *, python: Path | None = None) -> Child:
+        """Start fedenvoy: from the environment of `python`, or from this one with OpenFL's for the experiments."""
+        child = start_node(
+            self._site(name, {"python": str(self.python)} if python is None else {}),
+            self.director.host,
+            self.director.port,
+            certificates=self.director.certificates,
+            lines=self.lines,
+            python=sys.executable if python is None else str(python),
+            environment=sources() if python is None else None,
+        )
+        return self._stack.enter_context(child)
+
+    def _site(self, name: str, agent: Mapping[str, object]) -> Site:
+        directory = copy_files(self.place / name, "plane_shard.py")
+        params = {"seed": 1 + NAMES.index(name), "samples": SAMPLES[name]}
+        return Site(name, directory, "plane_shard.PlaneShard", params, agent=agent)
+
+    def submit(self, training: str = "", *, name: str = "plane") -> Child:
+        """Submit an experiment of two rounds to both sites; `training` is appended to its module."""
+        work = self.place / f"scientist-{name}"
+        child = scientist(
+            self.director,
+            work,
+            self.deadline,
+            nodes=NAMES,
+            experiment=name,
+            lines=self.lines,
+            training=training,
+        )
+        return self._stack.enter_context(child)
+
+    def outcome(self, child: Child) -> Outcome:
+        """Wait until the director says how the experiment ended."""
+        assert child.wait(self.deadline.left) is not None, child.tail()
+        return read_outcome(child)
+
+    def wait(self, name: str, until: Callable[[NodeView], bool]) -> NodeView:
+        """Take in the nodes' lines until `until` holds of one of them; give its view."""
+        while not until(self.views[name]):
+            try:
+                line = self.lines.get(timeout=self.deadline.left)
+            except queue.Empty:
+                pytest.fail(f"{name} came no further than {self.views[name]}")
+            if line.source in self.views:
+                self.views[line.source] = view_after(self.views[line.source], line.text)
+        return self.views[name]
+
+
+def sources() -> dict[str, str]:
+    """Where a node finds the fedenvoy that is tested, installed or not, whatever directory it runs in."""
+    roots = {Path(module.__file__ or "").parents[1] for module in (fedenvoy, fedenvoy_statecharts)}
+    return {"PYTHONPATH": os.pathsep.join(map(str, sorted(roots)))}
+
+
+Start = Callable[..., Federation]
+
+
+@pytest.fixture
+def federation(tmp_path: Path, openfl_python: Path) -> Iterator[Start]:
+    """Start federations that end with the test: `federation(certificates=None)`."""
+    with ExitStack() as stack:
+        yield lambda certificates=None: Federation(tmp_path, openfl_python, stack, certificates)
+
+
+class Ended(NamedTuple):
+    """A federation after its experiment."""
+
+    outcome: Outcome
+    views: Mapping[str, NodeView]
+    exit_codes: Mapping[str, int]
+
+
+@pytest.fixture(scope="session")
+def side_by_side(openfl_python: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Ended]:
+    """Two federations that run the same experiment at once: one of OpenFL's own envoys, one of fedenvoy's nodes.
+
+    Most of a federation's time is spent waiting for the director's ten-second clocks.
+    """
+    with ExitStack() as stack:
+        places = [tmp_path_factory.mktemp(kind) for kind in ("original", "plain")]
+        originals, ours = (Federation(place, openfl_python, stack, None) for place in places)
+        envoys = [originals.original(name) for name in NAMES]
+        nodes = [ours.node(name) for name in NAMES]
+        people = originals.submit(), ours.submit()
+        yardstick, outcome = originals.outcome(people[0]), ours.outcome(people[1])
+        return end(originals, yardstick, envoys), end(ours, outcome, nodes)
+
+
+def end(federation: Federation, outcome: Outcome, children: Sequence[Child]) -> Ended:
+    """Stop the children of a federation, and take in what they said to the end."""
+    codes = {child.name: child.stop() for child in children}
+    while not federation.lines.empty():
+        line = federation.lines.get()
+        if line.source in federation.views:
+            federation.views[line.source] = view_after(federation.views[line.source], line.text)
+    return Ended(outcome, federation.views, codes)
