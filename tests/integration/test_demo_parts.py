@@ -343,21 +343,22 @@ def test_a_failure_is_one_sentence_and_keeps_the_logs(
     assert (Path(second.removeprefix("All logs are in ")) / "log").read_text("utf-8") == "what happened"
 
 
-def test_sigterm_unwinds_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_unwinds_the_demo(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     places: list[Path] = []
 
     def play(stage: Stage) -> None:
         places.append(stage.place)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         time.sleep(10)
 
     monkeypatch.setattr(demo, "_play", lambda *_: play)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     with pytest.raises(SystemExit) as caught:
         demo.run("sandbox", None, 5)
-    assert caught.value.code == 128 + signal.SIGTERM
+    assert caught.value.code == 128 + number
     assert not places[0].exists()
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
 def test_a_site_writes_openfls_configuration(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ class Federation:
             certificates=self.director.certificates,
             lines=self.lines,
             python=sys.executable if python is None else str(python),
-            environment=sources() if python is None else None,
+            environment=sources() if python is None else {"PYTHONPATH": ""},
         )
         return self._stack.enter_context(child)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 
 def run(*argv: str) -> str:
-    """Run a program that must end well; give what it printed."""
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    """Run a program that must end well, with nothing but its own environment; give what it printed."""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=clean)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

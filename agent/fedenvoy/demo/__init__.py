@@ -5,7 +5,6 @@ The agents run as separate processes, exactly as `fedenvoy start` would; nothing
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import signal
 import tempfile
@@ -44,7 +43,7 @@ def run(director: str, keep: Path | None, timeout: float) -> int:
     Raises:
         ConfigurationError: `keep` cannot be made a directory.
         KeyboardInterrupt: On Ctrl-C, after everything was ended.
-        SystemExit: On SIGTERM, likewise.
+        SystemExit: On SIGTERM or SIGHUP, likewise.
         ValueError: There is no such director.
 
     """
@@ -57,7 +56,7 @@ def run(director: str, keep: Path | None, timeout: float) -> int:
     place = _make_place(keep)
     errors = Console(stderr=True, highlight=False)
     try:
-        with _ended_by_sigterm():
+        with _unwound_by_signals():
             play(Stage(place, Deadline(timeout), Console()))
     except DemoError as error:
         errors.print(f"The demo failed: {error}", soft_wrap=True, markup=False)
@@ -103,8 +102,8 @@ def _clean(place: Path, keep: Path | None) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, as Ctrl-C does, so that every process is ended on the way."""
+def _unwound_by_signals() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal unwind the stack, as Ctrl-C does, so that every process is ended on the way."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -112,9 +111,9 @@ def _ended_by_sigterm() -> Iterator[None]:
     def end(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        with contextlib.suppress(TypeError):  # the handler before was not set from Python
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -116,9 +116,13 @@ class Child:
 
     def stop(self) -> int:
         """Ask it to end, end it after the grace, and give its exit code. Harmless when repeated."""
-        if self.exit_code is None:
-            self.signal(signal.SIGTERM)
-            if self.wait(self.grace) is None:
+        try:
+            if self.exit_code is None:
+                self.signal(signal.SIGTERM)
+                self.wait(self.grace)
+        finally:
+            # Also when waiting was cut short, by a second Ctrl-C.
+            if self.exit_code is None:
                 self.kill()
         code = self.wait(self.grace)
         return -signal.SIGKILL if code is None else code
