@@ -10,7 +10,6 @@ from fedenvoy.monitor.detector import FailureDetector, Finding
 from fedenvoy.monitor.health import HealthMonitor
 from fedenvoy.monitor.nvml import NvmlProbe
 from fedenvoy.monitor.plugin import load_probe, probe_factory
-from fedenvoy.monitor.reader import device_numbers
 from fedenvoy.monitor.sampler import GpuSampler
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "GpuSampler",
     "HealthMonitor",
     "NvmlProbe",
-    "device_numbers",
     "gpu_sampler",
     "load_probe",
     "probe_factory",

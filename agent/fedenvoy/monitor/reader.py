@@ -15,7 +15,7 @@ from fedenvoy.events import DeviceReading
 from fedenvoy.logs import bounded, escape, words
 from fedenvoy.ports import GpuProbe
 
-__all__ = ["DeviceReader", "Sample", "device_numbers"]
+__all__ = ["DeviceReader", "Sample", "device_number"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,17 +25,12 @@ _TEXT_LIMIT = 200
 T = TypeVar("T")
 
 
-def device_numbers(devices: Sequence[int | str]) -> tuple[int, ...]:
-    """Give the number under which each device goes over the wire: its own, or its position (a UUID)."""
-    return tuple(_number(device, position) for position, device in enumerate(devices))
-
-
-def _number(device: int | str, position: int) -> int:
+def device_number(device: int | str, position: int) -> int:
+    """Give a device's number on the wire: its own where it has one; for a UUID, its position among those registered."""
     try:
-        number = int(device)
+        return _count(device)
     except ValueError:
         return position
-    return number if 0 <= number <= _UINT64_MAX else position
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ class DeviceReader:
     """
 
     def __init__(self, devices: Sequence[int | str]) -> None:
-        self._devices = tuple(zip(devices, device_numbers(devices), strict=True))
+        self._devices = [(device, device_number(device, position)) for position, device in enumerate(devices)]
         self._told: set[tuple[str, str]] = set()
 
     def unknown(self) -> tuple[DeviceReading, ...]:

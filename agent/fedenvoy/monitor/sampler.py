@@ -69,6 +69,7 @@ class GpuSampler:
         self._last_at: float | None = None
         self._probe: GpuProbe | None = None
         self._failures = 0
+        self._outage: set[tuple[str, str]] = set()
 
     def start(self) -> None:
         """Begin polling, where there are devices; harmless when repeated."""
@@ -140,16 +141,21 @@ class GpuSampler:
         with self._wake:
             self._last, self._last_at = sample.readings, self._clock()
         if self._failures:
-            _log.info("GPU readings are back after %d failed attempts", self._failures)
+            self._trouble.log(logging.INFO, "back", "GPU readings are back after %d failed attempts", self._failures)
             self._failures = 0
+            self._outage.clear()
         return self._interval
 
     def _failed(self, what: str, error: BaseException) -> float:
+        """Count a failure, told once in each outage; give the seconds to the next attempt."""
         self._failures += 1
-        with contextlib.suppress(BaseException):  # a handler of the embedding program may raise, too
+        key = (what, type(error).__name__)
+        if key not in self._outage:
+            self._outage.add(key)
             message = "%s (experiments are not affected; it is tried again): %s"
-            self._trouble.log(logging.WARNING, what, message, what, words(error))
-            _log.debug("%s", what, exc_info=error)
+            with contextlib.suppress(BaseException):  # a log handler of the embedding program may raise, too
+                self._trouble.log(logging.WARNING, key, message, what, words(error))
+                _log.debug("%s", what, exc_info=error)
         if self._probe is not None and self._failures < _LOST_AFTER:
             return self._interval
         self._close()
