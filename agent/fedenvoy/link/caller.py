@@ -1,0 +1,140 @@
+"""One channel, and the one place where gRPC's errors become `CallError`: each with its meaning and a sentence."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import grpc
+
+from fedenvoy.calls import CallError, CallKind
+from fedenvoy.config import DirectorAddress, TlsFiles
+from fedenvoy.link.channel import open_channel
+from fedenvoy.link.dialect import Method, ReplyT, RequestT
+from fedenvoy.link.status import Rpc, classify, is_tls_fault, tls_meaning
+
+__all__ = ["Caller"]
+
+
+class Caller:
+    """Opens its channel with the first call, and ends every call when it is closed.
+
+    Args:
+        director: Who is called.
+        tls: The certificates; None: plain text.
+        proxy: Whether gRPC may use the proxy variables of the environment.
+
+    """
+
+    def __init__(self, director: DirectorAddress, tls: TlsFiles | None, *, proxy: bool) -> None:
+        self.director = director
+        self.tls = tls
+        self.proxy = proxy
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | None = None
+        self._closed = False
+
+    def unary(self, method: Method[RequestT, ReplyT], request: RequestT, timeout: float) -> ReplyT:
+        """Call a method and wait for its reply.
+
+        Args:
+            method: Which.
+            request: What it is asked.
+            timeout: Deadline in seconds.
+
+        Raises:
+            CallError: It brought no reply.
+
+        """
+        call = self._bind_unary(method)
+        try:
+            return call(request, timeout=timeout)
+        except (grpc.RpcError, ValueError) as error:
+            raise self.failure(method.rpc, error, timeout) from error
+
+    def future(self, method: Method[RequestT, ReplyT], request: RequestT, timeout: float) -> Any:
+        """Begin a call; its `result()` raises what `failure` takes.
+
+        Raises:
+            CallError: It could not begin.
+
+        """
+        call = self._bind_unary(method)
+        try:
+            return call.future(request, timeout=timeout)
+        except (grpc.RpcError, ValueError) as error:
+            raise self.failure(method.rpc, error, timeout) from error
+
+    def stream(self, method: Method[RequestT, ReplyT], request: RequestT, timeout: float) -> Any:
+        """Begin a call whose reply is a stream: an iterator that raises what `failure` takes.
+
+        Raises:
+            CallError: It could not begin.
+
+        """
+        with self._lock:
+            bound = self._open().unary_stream(
+                method.path, request_serializer=_to_wire, response_deserializer=method.reply.FromString
+            )
+        try:
+            return bound(request, timeout=timeout)
+        except (grpc.RpcError, ValueError) as error:
+            raise self.failure(method.rpc, error, timeout) from error
+
+    def close(self) -> None:
+        """End all calls and the channel; harmless when repeated."""
+        with self._lock:
+            self._closed = True
+            channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
+    def failure(self, rpc: Rpc, error: Exception, timeout: float) -> CallError:
+        """Translate what gRPC raised.
+
+        Args:
+            rpc: Which method was called.
+            error: What it raised.
+            timeout: The deadline it had, seconds.
+
+        """
+        if self._closed:  # a call on a closed channel raises a bare ValueError
+            return CallError(kind=CallKind.CANCELLED, code="CANCELLED", text=f"{rpc.value} was ended by this side")
+        if not isinstance(error, grpc.Call):
+            return CallError(kind=CallKind.RETRYABLE, text=f"{rpc.value} failed: {error!r}")
+        code, details = error.code(), error.details() or ""
+        kind = classify(rpc, code, details, tls=self.tls is not None)
+        return CallError(kind=kind, code=code.name, text=self._sentence(rpc, code, details, timeout))
+
+    def _sentence(self, rpc: Rpc, code: grpc.StatusCode, details: str, timeout: float) -> str:
+        director, words = f"the director at {self.director}", " ".join(details.split())
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return f"{director} did not answer {rpc.value} within {timeout:.3g} s"
+        if code is grpc.StatusCode.UNAVAILABLE:
+            if is_tls_fault(details, tls=self.tls is not None):
+                meaning = tls_meaning(details) or "this node's certificate files cannot be used together"
+                return f"TLS with {director} failed: {meaning} ({words})"
+            return f"{director} cannot be reached: {words}"
+        if code is grpc.StatusCode.NOT_FOUND and rpc is Rpc.HEALTH:
+            return f"{director} does not know this shard; it was restarted ({words})"
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            return f"{director} does not know {rpc.value}; it is no director of OpenFL 1.5 or 1.6 ({words})"
+        return f"{director} failed {rpc.value}: {words or code.name}"
+
+    def _open(self) -> grpc.Channel:
+        if self._closed:
+            raise CallError(kind=CallKind.CANCELLED, code="CANCELLED", text="the channel was closed by this side")
+        if self._channel is None:
+            self._channel = open_channel(self.director, self.tls, proxy=self.proxy)
+        return self._channel
+
+    def _bind_unary(self, method: Method[RequestT, ReplyT]) -> grpc.UnaryUnaryMultiCallable[RequestT, ReplyT]:
+        with self._lock:
+            return self._open().unary_unary(
+                method.path, request_serializer=_to_wire, response_deserializer=method.reply.FromString
+            )
+
+
+def _to_wire(message: Any) -> bytes:
+    content: bytes = message.SerializeToString()
+    return content

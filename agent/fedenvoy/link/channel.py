@@ -1,0 +1,79 @@
+"""How a channel to the director is opened: its options, and its credentials read anew each time.
+
+There are no keepalive options, on purpose: a director with gRPC's default limits answers frequent pings by closing the
+connection, parked call and all. Health checks with a deadline find a dead director instead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+
+from fedenvoy.calls import CallError, CallKind
+from fedenvoy.config import DirectorAddress, TlsFiles
+
+__all__ = ["MAX_MESSAGE_BYTES", "channel_options", "open_channel", "server_options"]
+
+MAX_MESSAGE_BYTES = 2**30
+"""The largest message, in either direction and on either side; what OpenFL's own channels allow."""
+
+_MESSAGE_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", 32 * 2**20),
+)
+
+
+def server_options() -> tuple[tuple[str, int], ...]:
+    """Give the options of a server that takes what these channels send."""
+    return _MESSAGE_OPTIONS
+
+
+def channel_options(*, proxy: bool) -> tuple[tuple[str, int], ...]:
+    """Give the options of a channel.
+
+    Args:
+        proxy: Whether gRPC may use the proxy variables of the environment.
+
+    """
+    options = (
+        *_MESSAGE_OPTIONS,
+        ("grpc.enable_retries", 0),  # each retry is a transition of the lifecycle
+        # A new channel means a new connection: from the shared pool it would get the one that has just failed.
+        ("grpc.use_local_subchannel_pool", 1),
+        # While a link is kept through a short outage, the director's return is noticed within this time.
+        ("grpc.initial_reconnect_backoff_ms", 500),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+    )
+    return options if proxy else (*options, ("grpc.enable_http_proxy", 0))
+
+
+def open_channel(director: DirectorAddress, tls: TlsFiles | None, *, proxy: bool) -> grpc.Channel:
+    """Open a channel; nothing is sent before its first call.
+
+    Raises:
+        CallError: A certificate file cannot be read or is not PEM (rejected).
+
+    """
+    options = channel_options(proxy=proxy)
+    if tls is None:
+        return grpc.insecure_channel(director.target, options=options)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=_read(tls.root_certificate, "root certificate"),
+        private_key=_read(tls.private_key, "private key"),
+        certificate_chain=_read(tls.certificate, "certificate"),
+    )
+    return grpc.secure_channel(director.target, credentials, options=options)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        text = f"the {what} {path} cannot be read: {error.strerror or error}"
+        raise CallError(kind=CallKind.REJECTED, code="TLS", text=text) from error
+    if b"-----BEGIN " not in content:
+        text = f"the {what} {path} is not a PEM file; TLS needs one that begins with -----BEGIN"
+        raise CallError(kind=CallKind.REJECTED, code="TLS", text=text)
+    return content

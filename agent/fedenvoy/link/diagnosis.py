@@ -1,0 +1,102 @@
+"""Finds out why TLS does not work, by one handshake of its own, when gRPC's words leave it open.
+
+To gRPC, a director that refuses this node's certificate, one that wants TLS and gets none, and one that is going down
+all look alike: the socket was closed. A person should not have to find out which.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+from fedenvoy.config import DirectorAddress, TlsFiles
+
+__all__ = ["tls_trouble"]
+
+_SCHEMES = ("unix:", "unix-abstract:", "vsock:", "xds:", "google-c2p:")
+
+
+def tls_trouble(director: DirectorAddress, tls: TlsFiles | None, timeout: float) -> str | None:
+    """Try a handshake and say, about the director as "it", what is wrong with TLS.
+
+    Args:
+        director: Where to connect, directly: not for use where a proxy applies.
+        tls: The certificates; None: the link is meant to be plain text.
+        timeout: Seconds that each step may take.
+
+    Returns:
+        None when nothing is wrong with TLS or when it cannot be found out.
+
+    """
+    host = director.host.removeprefix("dns:").lstrip("/").strip("[]")
+    if director.host.startswith(_SCHEMES):
+        return None
+    try:
+        with socket.create_connection((host, director.port), timeout=timeout) as connection:
+            return _plain(connection) if tls is None else _encrypted(connection, host, tls)
+    except OSError:
+        return None
+
+
+def _plain(connection: socket.socket) -> str | None:
+    """See whether the peer of a link meant to be plain text speaks TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    try:
+        with context.wrap_socket(connection):
+            pass
+    except ssl.SSLEOFError:
+        return None
+    except ssl.SSLError as error:
+        if error.reason == "WRONG_VERSION_NUMBER":
+            return None
+    return "it expects TLS, and TLS is off here; give the certificates, or check the port"
+
+
+def _encrypted(connection: socket.socket, host: str, tls: TlsFiles) -> str | None:
+    """Do what gRPC did, step by step."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # judged by gRPC; here the names are wanted
+    context.set_alpn_protocols(["h2"])
+    try:
+        context.load_verify_locations(tls.root_certificate)
+        context.load_cert_chain(tls.certificate, tls.private_key)
+    except (OSError, ssl.SSLError) as error:
+        return f"this node's certificate files cannot be used together: {_reason(error)}"
+    try:
+        with context.wrap_socket(connection, server_hostname=host) as encrypted:
+            names = _names(encrypted.getpeercert())
+            if host not in names and not any(_matches(name, host) for name in names):
+                return f"its certificate is made out for {', '.join(names) or 'no name at all'}, and not for {host}"
+            # Since TLS 1.3 a server judges the client's certificate after the handshake; then it closes, or speaks.
+            answer = encrypted.recv(1)
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate is not accepted here: {error.verify_message}"
+    except ssl.SSLError as error:
+        if error.reason == "WRONG_VERSION_NUMBER":
+            return "it answers in plain text there; check the port, or turn TLS off with --disable-tls"
+        return None if isinstance(error, ssl.SSLEOFError) else f"it ended the handshake: {_reason(error)}"
+    except ConnectionError:
+        answer = b""
+    return (
+        None if answer else "it closes the connection after the handshake: it does not accept this node's certificate"
+    )
+
+
+def _names(certificate: Any) -> list[str]:
+    return [str(name) for kind, name in (certificate or {}).get("subjectAltName", ()) if kind in {"DNS", "IP Address"}]
+
+
+def _matches(pattern: str, host: str) -> bool:
+    """Whether a name of a certificate, perhaps with a leading wildcard label, stands for a host."""
+    pattern, host = pattern.lower(), host.lower().rstrip(".")
+    if pattern.startswith("*."):
+        return pattern[1:] == host[host.find(".") :] if "." in host else False
+    return pattern == host
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or error).replace("_", " ").lower()

@@ -1,0 +1,105 @@
+"""The download of an archive: chunks as they come, each checked, with a bound on the silence between two of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from fedenvoy.calls import CallError, CallKind
+from fedenvoy.link.caller import Caller
+from fedenvoy.link.dialect import BrokenChunkError, Openfl16
+from fedenvoy.link.status import Rpc
+from fedenvoy.link.watchdog import Watchdog
+
+__all__ = ["Download"]
+
+_DEADLINE = 24 * 3600.0
+"""Seconds that a whole download may last; the silence between two chunks is bounded far more tightly."""
+
+
+class Download:
+    """One download; `cancel` ends it from any thread.
+
+    Args:
+        caller: The channel.
+        dialect: The protocol.
+        experiment: Name as the director knows it.
+        idle_timeout: Seconds without a chunk after which the download counts as cut.
+
+    """
+
+    def __init__(self, caller: Caller, dialect: Openfl16, experiment: str, idle_timeout: float) -> None:
+        self._caller = caller
+        self._dialect = dialect
+        self._experiment = experiment
+        self._idle_timeout = idle_timeout
+        self._lock = threading.Lock()
+        self._call: Any = None
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """End the download; harmless when it is over."""
+        with self._lock:
+            self._cancelled = True
+            call = self._call
+        if call is not None:
+            call.cancel()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give the archive's bytes in order; a caller that stops early ends the download.
+
+        Raises:
+            CallError: It was cut (retryable), cancelled, or the director no longer has the experiment (withdrawn).
+
+        """
+        call = self._begin()
+        received = 0
+        try:
+            with Watchdog(self._idle_timeout, call.cancel) as watchdog:
+                while (message := self._next(call, watchdog, received)) is not None:
+                    chunk = self._checked(message, received)
+                    received += len(chunk)
+                    yield chunk
+        finally:
+            call.cancel()  # no effect on a download that is complete
+
+    def _begin(self) -> Any:
+        with self._lock:
+            if self._cancelled:
+                raise self._error(CallKind.CANCELLED, "CANCELLED", "was ended by this side")
+            request = self._dialect.archive(self._experiment)
+            self._call = self._caller.stream(self._dialect.DATA, request, _DEADLINE)
+            return self._call
+
+    def _next(self, call: Any, watchdog: Watchdog, received: int) -> Any:
+        """Give the next message; None at the end."""
+        try:
+            with watchdog.waiting():
+                return next(call, None)
+        except (grpc.RpcError, ValueError) as error:
+            raise self._failure(error, watchdog, received) from error
+
+    def _checked(self, message: Any, received: int) -> bytes:
+        try:
+            return self._dialect.chunk(message)
+        except BrokenChunkError as error:
+            text = f"has a broken chunk after {received} bytes: {error}"
+            raise self._error(CallKind.RETRYABLE, "DATA_LOSS", text) from error
+
+    def _failure(self, error: Exception, watchdog: Watchdog, received: int) -> CallError:
+        if self._cancelled:
+            return self._error(CallKind.CANCELLED, "CANCELLED", "was ended by this side")
+        if watchdog.bitten:
+            text = f"brought nothing for {self._idle_timeout:.3g} s after {received} bytes"
+            return self._error(CallKind.RETRYABLE, "DEADLINE_EXCEEDED", text)
+        failure = self._caller.failure(Rpc.DATA, error, _DEADLINE)
+        # What has begun to arrive is there; whatever broke it was something else, and the next try will tell.
+        if failure.kind is CallKind.WITHDRAWN and received:
+            return CallError(kind=CallKind.RETRYABLE, code=failure.code, text=failure.text)
+        return failure
+
+    def _error(self, kind: CallKind, code: str, text: str) -> CallError:
+        return CallError(kind=kind, code=code, text=f"{Rpc.DATA.value} of {self._experiment!r} {text}")
