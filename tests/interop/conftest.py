@@ -16,11 +16,12 @@ import fedenvoy
 import fedenvoy_statecharts
 import pytest
 import trustme
+from fedenvoy.config import TlsFiles
 from fedenvoy.demo.child import Child, Lines
 from fedenvoy.demo.deadline import Deadline
 from fedenvoy.demo.environment import openfl_environment, uv
 from fedenvoy.demo.federation import Director, Outcome, copy_files, read_outcome, scientist, serve
-from fedenvoy.demo.nodes import NodeView, Site, start_node, view_after
+from fedenvoy.demo.nodes import NodeView, Site, start_node, tls_options, view_after
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("hospital-a", "hospital-b")
@@ -71,37 +72,37 @@ def shared_python(cache: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def certificates() -> Iterator[Path]:
-    """A throwaway authority, and certificates for the director, the scientist and both nodes."""
+def certificates() -> Iterator[Mapping[str, TlsFiles]]:
+    """A throwaway authority's files for the director, the scientist and both nodes, by name."""
     with tempfile.TemporaryDirectory(prefix="fedenvoy-interop-") as place:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(f"{place}/ca.crt")
+        issued = {}
         for name in ("localhost", "scientist", *NAMES):
-            issued = authority.issue_cert(name, "localhost", common_name=name)
-            issued.private_key_pem.write_to_path(f"{place}/{name}.key")
-            issued.cert_chain_pems[0].write_to_path(f"{place}/{name}.crt")
-        yield Path(place)
+            certificate = authority.issue_cert(name, "localhost", common_name=name)
+            certificate.private_key_pem.write_to_path(f"{place}/{name}.key")
+            certificate.cert_chain_pems[0].write_to_path(f"{place}/{name}.crt")
+            issued[name] = TlsFiles(*(Path(place, file) for file in ("ca.crt", f"{name}.key", f"{name}.crt")))
+        yield issued
 
 
 class Federation:
     """One director and the sites that join it, in a directory of their own; everything ends with the stack."""
 
-    def __init__(self, place: Path, python: Path, stack: ExitStack, certificates: Path | None) -> None:
+    def __init__(self, place: Path, python: Path, stack: ExitStack, certificates: Mapping[str, TlsFiles]) -> None:
         self.place = place
         self.python = python
         self.deadline = Deadline(150)
         self.lines = Lines()
         self.views = {name: NodeView(name) for name in NAMES}
         self._stack = stack
-        self.director: Director = stack.enter_context(
-            serve(python, place / "director", self.deadline, certificates=certificates)
-        )
+        self.director: Director = stack.enter_context(serve(python, place / "director", self.deadline, certificates))
 
     def original(self, name: str) -> Child:
         """Start OpenFL's own envoy."""
         site = self._site(name, {})
         argv = [str(self.python.with_name("fx")), "envoy", "start", "-n", name, "-ec", site.write().name]
-        argv += ["-dh", self.director.host, "-dp", str(self.director.port), "--disable-tls"]
+        argv += ["-dh", self.director.host, "-dp", str(self.director.port), *tls_options(None)]
         log, home = site.directory / f"{name}.log", {"HOME": str(site.directory)}
         return self._stack.enter_context(Child(name, argv, cwd=site.directory, log=log, environment=home, grace=1))
 
@@ -111,7 +112,7 @@ class Federation:
             self._site(name, {"python": str(self.python)} if python is None else {}),
             self.director.host,
             self.director.port,
-            certificates=self.director.certificates,
+            tls=self.director.certificates.get(name),
             lines=self.lines,
             python=sys.executable if python is None else str(python),
             environment=sources() if python is None else {"PYTHONPATH": ""},
@@ -160,14 +161,14 @@ def sources() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(map(str, sorted(roots)))}
 
 
-Start = Callable[..., Federation]
+Start = Callable[[Mapping[str, TlsFiles]], Federation]
 
 
 @pytest.fixture
 def federation(tmp_path: Path, openfl_python: Path) -> Iterator[Start]:
-    """Start federations that end with the test: `federation(certificates=None)`."""
+    """Start a federation that ends with the test, given everyone's certificates; with none it speaks plain text."""
     with ExitStack() as stack:
-        yield lambda certificates=None: Federation(tmp_path, openfl_python, stack, certificates)
+        yield lambda certificates: Federation(tmp_path, openfl_python, stack, certificates)
 
 
 class Ended(NamedTuple):
@@ -186,7 +187,7 @@ def side_by_side(openfl_python: Path, tmp_path_factory: pytest.TempPathFactory) 
     """
     with ExitStack() as stack:
         places = [tmp_path_factory.mktemp(kind) for kind in ("original", "plain")]
-        originals, ours = (Federation(place, openfl_python, stack, None) for place in places)
+        originals, ours = (Federation(place, openfl_python, stack, {}) for place in places)
         envoys = [originals.original(name) for name in NAMES]
         nodes = [ours.node(name) for name in NAMES]
         people = originals.submit(), ours.submit()

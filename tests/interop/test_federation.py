@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ import pytest
 from fedenvoy.demo.federation import Outcome
 
 if TYPE_CHECKING:
-    from interop.conftest import Ended, Federation
+    from fedenvoy.config import TlsFiles
+    from interop.conftest import Ended, Start
 
 PATH = ("Disconnected", "Registered", "Idle", "ReviewingPlan", "Training", "Reporting", "Idle")
 """The way of a node without requirements to install."""
@@ -35,8 +36,8 @@ def test_two_nodes_end_with_the_weights_of_two_original_envoys(side_by_side: tup
 
 
 def test_with_mutual_tls_and_one_environment_for_all(
-    federation: Callable[[Path], Federation],
-    certificates: Path,
+    federation: Start,
+    certificates: Mapping[str, TlsFiles],
     shared_python: Path,
     side_by_side: tuple[Ended, Ended],
 ) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interop.conftest import Federation
+    from fedenvoy.config import TlsFiles
+    from interop.conftest import Start
 
 A, B = "hospital-a", "hospital-b"
 
@@ -28,9 +29,9 @@ def train(model, data):
 """
 
 
-def test_B6_a_node_killed_in_training_rejoins(federation: Callable[[], Federation]) -> None:
+def test_B6_a_node_killed_in_training_rejoins(federation: Start) -> None:
     """The director hands the experiment out again, and the experiment ends well."""
-    group = federation()
+    group = federation({})
     group.node(B)
     node = group.node(A)
     person = group.submit(SLOW)
@@ -44,9 +45,9 @@ def test_B6_a_node_killed_in_training_rejoins(federation: Callable[[], Federatio
     assert group.views[A].path.count("Training") == 2
 
 
-def test_B43_a_training_that_raises_fails_the_experiment(federation: Callable[[], Federation]) -> None:
+def test_B43_a_training_that_raises_fails_the_experiment(federation: Start) -> None:
     """The director learns it, from one report."""
-    group = federation()
+    group = federation({})
     for name in (A, B):
         group.node(name)
     assert group.outcome(group.submit(BROKEN)).status == "failed"
@@ -57,9 +58,7 @@ def test_B43_a_training_that_raises_fails_the_experiment(federation: Callable[[]
     assert "the scanner is upside down" in director
 
 
-def test_B45_with_tls_a_report_is_sent_unconfirmed(
-    federation: Callable[[Path], Federation], certificates: Path
-) -> None:
+def test_B45_with_tls_a_report_is_sent_unconfirmed(federation: Start, certificates: Mapping[str, TlsFiles]) -> None:
     """The director drops the report and offers the experiment again; the node declines and stays free."""
     group = federation(certificates)
     nodes = {name: group.node(name) for name in (A, B)}

@@ -33,6 +33,12 @@ class Line:
     text: str
 
 
+_ENVIRONMENT = {
+    "PYTHONUNBUFFERED": "1",
+    # A federation on one machine needs no proxy, whatever the environment says for the rest of the world.
+    "no_grpc_proxy": "localhost,127.0.0.1,::1",
+}
+
 Lines = SimpleQueue[Line]
 """Where the lines of several children meet, in the order in which they arrive."""
 
@@ -70,7 +76,7 @@ class Child:
         self._process = subprocess.Popen(
             argv,
             cwd=cwd,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            env={**os.environ, **_ENVIRONMENT, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -17,8 +17,10 @@ from typing import Any
 
 import yaml
 
+from fedenvoy.config import TlsFiles
 from fedenvoy.demo.child import Child, Lines
 from fedenvoy.demo.deadline import Deadline, DemoError
+from fedenvoy.demo.nodes import tls_options
 
 __all__ = ["Director", "Outcome", "copy_files", "quiet_port", "read_outcome", "scientist", "serve"]
 
@@ -31,7 +33,7 @@ class Director:
         host: What nodes dial.
         port: Where it listens.
         python: The interpreter of its environment.
-        certificates: Directory with ca.crt, and NAME.crt and NAME.key for "localhost" and "scientist"; None: plain.
+        certificates: The files of "localhost", of "scientist" and of the nodes, by name; empty: plain text.
         child: The process.
 
     """
@@ -39,7 +41,7 @@ class Director:
     host: str
     port: int
     python: Path
-    certificates: Path | None
+    certificates: Mapping[str, TlsFiles]
     child: Child
 
 
@@ -82,7 +84,9 @@ def copy_files(target: Path, *names: str) -> Path:
 
 
 @contextmanager
-def serve(python: Path, directory: Path, deadline: Deadline, *, certificates: Path | None = None) -> Iterator[Director]:
+def serve(
+    python: Path, directory: Path, deadline: Deadline, certificates: Mapping[str, TlsFiles]
+) -> Iterator[Director]:
     """Run `fx director start` in a directory of its own, until the block ends.
 
     Raises:
@@ -97,11 +101,7 @@ def serve(python: Path, directory: Path, deadline: Deadline, *, certificates: Pa
     config.write_text(yaml.safe_dump(content), "utf-8")
 
     argv = [str(python.with_name("fx")), "director", "start", "-c", config.name]
-    if certificates is None:
-        argv += ["--disable-tls"]
-    else:
-        key, certificate = certificates / "localhost.key", certificates / "localhost.crt"
-        argv += ["-rc", str(certificates / "ca.crt"), "-pk", str(key), "-oc", str(certificate)]
+    argv += tls_options(certificates.get("localhost"))
     # A home of its own: OpenFL keeps switches in ~/.openfl that would change what its commands do.
     home = {"HOME": str(directory)}
     with Child("director", argv, cwd=directory, log=directory / "director.log", environment=home, grace=5) as child:
@@ -159,8 +159,7 @@ def scientist(
     ]
     argv += ["--aggregator-port", str(quiet_port()), "--name", experiment, "--rounds", str(rounds)]
     argv += ["--timeout", f"{deadline.check('the experiment'):.0f}", "--nodes", *nodes]
-    if director.certificates is not None:
-        argv += ["--certificates", str(director.certificates)]
+    argv += tls_options(director.certificates.get("scientist"))
     log = directory / "scientist.log"
     home = {"HOME": str(directory)}
     return Child("scientist", argv, cwd=work, log=log, lines=lines, environment=home, grace=5)

@@ -16,9 +16,10 @@ from typing import Any
 import yaml
 from fedenvoy_statecharts import Event, State
 
+from fedenvoy.config import TlsFiles
 from fedenvoy.demo.child import Child, Lines
 
-__all__ = ["SEVEN", "NodeView", "Site", "start_node", "view_after"]
+__all__ = ["SEVEN", "NodeView", "Site", "start_node", "tls_options", "view_after"]
 
 SEVEN = tuple(state for state in State if state is not State.STOPPED)
 """The states that a demo's nodes are to walk through."""
@@ -62,7 +63,7 @@ def start_node(
     host: str,
     port: int,
     *,
-    certificates: Path | None = None,
+    tls: TlsFiles | None = None,
     lines: Lines | None = None,
     python: str = sys.executable,
     environment: Mapping[str, str] | None = None,
@@ -73,23 +74,23 @@ def start_node(
         site: Which.
         host: The director's.
         port: The director's.
-        certificates: Directory with ca.crt, NAME.crt and NAME.key; None: plain text.
+        tls: The node's files; None: plain text.
         lines: Where its log lines go.
         python: The interpreter that fedenvoy is installed for.
         environment: Variables on top of this process's own.
 
     """
     argv = [python, "-m", "fedenvoy", "start", "-n", site.name, "-dh", host, "-dp", str(port)]
-    argv += ["-ec", str(site.write()), "--log-format", "json", *_tls(site.name, certificates)]
+    argv += ["-ec", str(site.write()), "--log-format", "json", *tls_options(tls)]
     log = site.directory / f"{site.name}.log"
     return Child(site.name, argv, cwd=site.directory, log=log, lines=lines, environment=environment)
 
 
-def _tls(name: str, certificates: Path | None) -> Sequence[str]:
-    if certificates is None:
+def tls_options(tls: TlsFiles | None) -> Sequence[str]:
+    """Give the options by which `fx director start`, `fx envoy start` and `fedenvoy start` take certificates."""
+    if tls is None:
         return ["--disable-tls"]
-    key, certificate = certificates / f"{name}.key", certificates / f"{name}.crt"
-    return ["-rc", str(certificates / "ca.crt"), "-pk", str(key), "-oc", str(certificate)]
+    return ["-rc", str(tls.root_certificate), "-pk", str(tls.private_key), "-oc", str(tls.certificate)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedenvoy.demo.certificates import throwaway
 from fedenvoy.demo.child import Child, Line
 from fedenvoy.demo.deadline import DemoError
 from fedenvoy.demo.environment import openfl_environment
@@ -45,8 +46,9 @@ def play(stage: Stage, cache: Path) -> None:
         stack.enter_context(stage.view)
         stage.view.say(f"OpenFL 1.6 gets an environment of its own in {cache} (kept for the next time)")
         python = openfl_environment(cache, stage.deadline)
-        stage.view.say("OpenFL's director starts")
-        director = stack.enter_context(serve(python, stage.directory("director"), stage.deadline))
+        stage.view.say("OpenFL's director starts, with throwaway certificates for everyone")
+        certificates = throwaway(stage.directory("certificates"), "localhost", "scientist", *NAMES)
+        director = stack.enter_context(serve(python, stage.directory("director"), stage.deadline, certificates))
         nodes = [stack.enter_context(_node(stage, number, director)) for number in range(len(NAMES))]
         work = stage.directory("scientist")
         person = stack.enter_context(scientist(director, work, stage.deadline, nodes=NAMES, lines=stage.lines))
@@ -69,7 +71,7 @@ def _node(stage: Stage, number: int, director: Director) -> Child:
     params = {"seed": number + 1, "samples": SAMPLES[number]}
     # The experiments run in OpenFL's environment, so that nothing is installed for them.
     site = Site(name, directory, "plane_shard.PlaneShard", params, agent={"python": str(director.python)})
-    return start_node(site, director.host, director.port, lines=stage.lines)
+    return start_node(site, director.host, director.port, tls=director.certificates[name], lines=stage.lines)
 
 
 def _tell(stage: Stage, line: Line) -> None:

@@ -31,15 +31,14 @@ def connect(args: argparse.Namespace) -> Any:
     from openfl.interface.interactive_api.federation import Federation  # noqa: PLC0415 - takes a second
 
     where = {"director_node_fqdn": args.host, "director_port": args.port}
-    if not args.certificates:
+    if args.disable_tls:
         return Federation(tls=False, **where)
-    files: Path = args.certificates
     return Federation(
-        client_id=args.client,
+        client_id="scientist",
         tls=True,
-        cert_chain=str(files / "ca.crt"),
-        api_cert=str(files / f"{args.client}.crt"),
-        api_private_key=str(files / f"{args.client}.key"),
+        cert_chain=args.root_certificate,
+        api_cert=args.certificate,
+        api_private_key=args.private_key,
         **where,
     )
 
@@ -131,8 +130,10 @@ def main() -> int:
     parser.add_argument("--name", required=True)
     parser.add_argument("--nodes", nargs="+", required=True)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--certificates", type=Path)
-    parser.add_argument("--client", default="scientist")
+    parser.add_argument("--disable-tls", action="store_true")
+    parser.add_argument("-rc", "--root-certificate")
+    parser.add_argument("-pk", "--private-key")
+    parser.add_argument("-oc", "--certificate")
     parser.add_argument("--timeout", type=float, default=120.0)
     args = parser.parse_args()
     sys.path.insert(0, str(Path.cwd()))
