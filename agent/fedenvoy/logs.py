@@ -6,6 +6,7 @@ a director's words) passes `escape`, so that no byte of it can start a line of i
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 import threading
@@ -161,6 +162,12 @@ class _Lines(logging.Formatter):
     def __init__(self, encoding: str) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%H:%M:%S")
         self._encoding = encoding
+
+    def format(self, record: logging.LogRecord) -> str:
+        # A record keeps the traceback as the first formatter wrote it; ours is neither taken from nor given to another.
+        own = copy.copy(record)
+        own.exc_text = None
+        return super().format(own)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
         return self._safe(super().formatMessage(record))
