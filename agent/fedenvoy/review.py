@@ -137,7 +137,8 @@ class TerminalReview:
 
     def _tell(self, text: str) -> None:
         sink = self._sink or sys.stdout
-        sink.write(text)
+        encoding = sink.encoding or "utf-8"
+        sink.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sink.flush()
 
     def _forget_typed(self) -> None:

@@ -154,13 +154,9 @@ def _explain(error: BaseException, where: str, value: Any) -> Iterator[tuple[str
 
 
 def _meant(key: object, where: str, cls: Any) -> str:
-    """Name the setting that was probably meant: of this section, or of the same name elsewhere."""
-    near = nearest(key, (attribute.name for attribute in attrs.fields(cls)))
-    if near:
-        return near
-    names = [name for name in setting_names() if name.rpartition(".")[2] == key]
-    return f"; did you mean {names[0]}?" if names else f"; {where} has {_listing(cls)}"
-
-
-def _listing(cls: Any) -> str:
-    return ", ".join(attribute.name for attribute in attrs.fields(cls))
+    """Name the setting that was probably meant: one of this name elsewhere, or one like it in this section."""
+    elsewhere = [name for name in setting_names() if name.rpartition(".")[2] == key]
+    if elsewhere:
+        return f"; did you mean {elsewhere[0]}?"
+    names = [attribute.name for attribute in attrs.fields(cls)]
+    return nearest(key, names) or f"; {where} has {', '.join(names)}"

@@ -72,7 +72,10 @@ def read_params(value: object, found: Findings) -> Params:
 
 def read_shard(value: object, found: Findings) -> ShardSource:
     """Read `shard_descriptor:`; its template is the one setting without which no node can start."""
+    before = len(found.problems)
     given = split(section(value, "shard_descriptor", found), ("template", "params"), "shard_descriptor", found)
+    if len(found.problems) > before:
+        return ShardSource("")
     template = _template(given.get("template"), "shard_descriptor.template", "shard_descriptor.MyShard", found)
     return ShardSource(template, _arguments(given.get("params"), "shard_descriptor.params", found))
 
