@@ -134,8 +134,8 @@ class Guard(Vocabulary):
     OFFER_WELCOME = (
         "offer welcome",
         (
-            "the node is fit and not paused, and the name does not rest after a run that failed, was rejected, cancelled "
-            "or withdrawn (1 min, doubling to 30 min)"
+            "the node is fit and not paused, and the name does not rest after a run that failed, was rejected, "
+            "cancelled or withdrawn (1 min, doubling to 30 min)"
         ),
     )
     POLL_TRIES_LEFT = "poll tries left", "fewer failed polls in a row than `agent.poll.tries`"
@@ -189,8 +189,8 @@ class Effect(Vocabulary):
     WATCH_OFFERS = (
         "watch offers",
         (
-            "poll in the background, trying again until run or link is over, to learn whether the director still drives "
-            "this run"
+            "poll in the background, trying again until run or link is over, to learn whether the director still "
+            "drives this run"
         ),
     )
     START_ORPHAN_CLOCK = (

@@ -23,12 +23,15 @@ from fedenvoy.ports import DirectorPort, Engine, ExperimentFiles
 from fedenvoy.review import ReviewError, decide
 from fedenvoy.workspace.environments import RequirementsError, satisfied
 from fedenvoy.workspace.intake import ArchiveError, receive, unpack
-from fedenvoy.workspace.runs import RunDirectory, create_run, remove_run
+from fedenvoy.workspace.runs import make_run, remove_run
 
 __all__ = ["Experiments"]
 
 logger = logging.getLogger(__name__)
 
+ARCHIVE = "archive.zip"
+WORKSPACE = "workspace"
+"""What a run's directory holds, besides the child's own files."""
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -37,7 +40,7 @@ class _Run:
     """What is known of a run so far."""
 
     number: int
-    directory: RunDirectory | None = None
+    directory: Path | None = None
     files: ExperimentFiles | None = None
     engine: Engine | None = None
     python: Path | None = None
@@ -84,7 +87,7 @@ class Experiments:
         def work(cancel: Cancel) -> None:
             digest = ""
             try:
-                run.directory = create_run(self._site.node_dir, self._site.session, run.number)
+                run.directory = make_run(self._site.node_dir, self._site.session, run.number)
                 digest = self._download(command, run.directory, cancel)
                 if digest in command.settled:
                     self._post(Message(event=Event.ARCHIVE_SETTLED, scopes=command.scopes))
@@ -106,21 +109,19 @@ class Experiments:
 
         return self._begin(run, "fetch", work, unusable)
 
-    def _download(self, command: Fetch, directory: RunDirectory, cancel: Cancel) -> str:
+    def _download(self, command: Fetch, directory: Path, cancel: Cancel) -> str:
         link = self._link()
         if link is None:
             raise CallError(kind=CallKind.RETRYABLE, code="UNAVAILABLE", text="there is no channel to the director")
         chunks = link.experiment_data(command.experiment, lambda call: cancel.on_cancel(call.cancel))
-        digest = receive(chunks, directory.archive, self._site.config.agent.archive, cancel)
+        digest = receive(chunks, directory / ARCHIVE, self._site.config.agent.archive, cancel)
         logger.info("received the archive of %r, sha256 %s", command.experiment[:100], digest)
         return digest
 
-    def _examine(
-        self, command: Fetch, run: _Run, directory: RunDirectory, digest: str, cancel: Cancel
-    ) -> Message:
+    def _examine(self, command: Fetch, run: _Run, directory: Path, digest: str, cancel: Cancel) -> Message:
         """Unpack, read the plan, ask the reviewer; nothing of the archive runs here."""
         settings = self._site.config.agent
-        files = unpack(directory.archive, digest, directory.workspace, settings.archive, cancel)
+        files = unpack(directory / ARCHIVE, digest, directory / WORKSPACE, settings.archive, cancel)
         engine = choose(files.plan)
         engine.check(files.plan, files.workspace)
         run.files, run.engine = files, engine
@@ -195,7 +196,7 @@ class Experiments:
             assert run.directory is not None
             config = self._site.config
             result = run_child(
-                self._site.run_spec(run.directory.path, run.files),
+                self._site.run_spec(run.directory, run.files),
                 run.engine.program(),
                 run.python or self._site.python,
                 env=child_environment(self._site.environ, config.cuda_devices, hide=config.agent.gpu.hide),
@@ -254,7 +255,7 @@ class Experiments:
                 for job in run.jobs:
                     job.join()
                 if run.directory is not None:
-                    remove_run(run.directory.path)
+                    remove_run(run.directory)
             finally:
                 run.over.cancel()
 

@@ -14,6 +14,7 @@ from typing import Any
 from fedenvoy.cancel import Cancel
 from fedenvoy.config import NodeConfig, ShardSource
 from fedenvoy.engines.descriptors import describe, describe_instance, pickle_descriptor
+from fedenvoy.engines.process import visible_devices
 from fedenvoy.events import ShardDescription
 from fedenvoy.ports import EngineNeeds, ExperimentFiles, RunSpec
 from fedenvoy.workspace.environments import Environments
@@ -24,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 def state_root(config: NodeConfig, environ: Mapping[str, str] = os.environ) -> Path:
-    """Give the state directory: $STATE_DIRECTORY, else `agent.state_dir`, else the user's."""
-    if environ.get("STATE_DIRECTORY"):
-        return Path(environ["STATE_DIRECTORY"].split(":")[0])
+    """Give the state directory: what is configured, else $STATE_DIRECTORY (systemd sets it), else the user's."""
     if config.agent.state_dir is not None:
         return config.agent.state_dir.absolute()
+    if environ.get("STATE_DIRECTORY"):
+        return Path(environ["STATE_DIRECTORY"].split(":")[0]).absolute()
     from platformdirs import user_state_path  # noqa: PLC0415 - not needed where a directory is given
 
     return user_state_path("fedenvoy")
@@ -114,7 +115,7 @@ class Site:
             shard={"template": shard.template, "params": dict(shard.params)}
             if isinstance(shard, ShardSource)
             else {"pickle": str(self.node_dir / "shard.pickle")},
-            devices=self.devices,
+            devices=visible_devices(self.config.cuda_devices),
             plan_path=files.plan_path,
             tls=None
             if tls is None
@@ -124,8 +125,3 @@ class Site:
                 "certificate": str(tls.certificate),
             },
         )
-
-    @property
-    def devices(self) -> tuple[int | str, ...]:
-        """What the collaborator is told: it sees only its own GPUs, so they count from 0, in the type configured."""
-        return tuple(type(device)(position) for position, device in enumerate(self.config.cuda_devices))

@@ -178,7 +178,8 @@ def _stop_orphan_clock(step: Step) -> None:
 
 
 def _deliver(step: Step) -> None:
-    pending = min(step.data.waiting(step.now), key=lambda p: p.due)
+    # The earliest, even if it is due only in a moment: a clock may ring a rounding error too soon.
+    pending = min(step.data.outbox, key=lambda p: p.due)
     step.data.delivering = pending.report.id
     step.experiment = step.experiment or pending.report.experiment
     step.ask(Deliver(scopes=step.data.scopes, report=pending.report))
