@@ -9,12 +9,16 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from fedenvoy.link.director import DirectorLink
+    from fedenvoy.testing import SandboxDirector
 
 SETTLE = 5.0
 """Seconds that a test's leftovers have to disappear by themselves."""
@@ -50,6 +54,10 @@ def _threads() -> dict[object, str]:
 def _children() -> dict[object, str]:
     """Give the direct children, those that ended and were not waited for included."""
     children: dict[object, str] = {}
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return children  # none at all; looking through the system's processes takes a hundred times as long
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
@@ -87,3 +95,45 @@ def nothing_left_behind() -> Iterator[None]:
             pytest.fail("left behind: " + "; ".join(left), pytrace=False)
         gc.collect()
         time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_proxy_for_this_machine() -> Iterator[None]:
+    """Keep a proxy of the surroundings away from the calls between tests and their own servers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("no_grpc_proxy", "localhost,127.0.0.1")
+        yield
+
+
+@pytest.fixture
+def director() -> Iterator[SandboxDirector]:
+    """A sandbox director that is up, on a plain link."""
+    from fedenvoy.testing import SandboxDirector  # only the tests that ask for it load gRPC
+
+    with SandboxDirector() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def dial(director: SandboxDirector) -> Iterator[Callable[..., DirectorLink]]:
+    """Make links of shard "one" to the director, or to what the arguments say; they are closed at the end."""
+    from fedenvoy.config import FetchSettings, LinkSettings, PollSettings
+    from fedenvoy.link.director import DirectorLink
+
+    links: list[DirectorLink] = []
+
+    def make(**changed: Any) -> DirectorLink:
+        arguments: dict[str, Any] = {
+            "shard_name": "one",
+            "director": director.address,
+            "tls": None,
+            "settings": LinkSettings(call_timeout=5.0),
+            "poll": PollSettings(),
+            "fetch": FetchSettings(),
+        }
+        links.append(DirectorLink(**(arguments | changed)))
+        return links[-1]
+
+    yield make
+    for link in links:
+        link.close()

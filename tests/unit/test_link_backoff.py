@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from fedenvoy.backoff import decline_delay, director_delay, retry_delay
 from hypothesis import given
 from hypothesis import strategies as st
-
-from fedenvoy.backoff import decline_delay, director_delay, retry_delay
 
 RANDOMS = st.integers(min_value=0, max_value=2**32).map(random.Random)
 
@@ -19,9 +18,7 @@ def test_director_delay_stays_inside_its_window(outage: float, rng: random.Rando
     assert 0.2 * window <= director_delay(outage, rng) <= window
 
 
-@pytest.mark.parametrize(
-    ("outage", "within"), [(0.0, 0.5), (5.0, 0.5), (20.0, 2.0), (600.0, 15.0), (1e6, 15.0)]
-)
+@pytest.mark.parametrize(("outage", "within"), [(0.0, 0.5), (5.0, 0.5), (20.0, 2.0), (600.0, 15.0), (1e6, 15.0)])
 def test_director_is_dialled_again_soon_after_any_outage(outage: float, within: float) -> None:
     rng = random.Random(1)
     assert max(director_delay(outage, rng) for _ in range(200)) <= within
