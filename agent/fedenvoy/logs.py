@@ -206,7 +206,7 @@ def _reserved() -> list[str]:
     return [*vars(blank), "message", "asctime", "taskName"]
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable in Python 3.10
     """Ours, so that a second `setup` replaces it and nobody else's."""
 
 
