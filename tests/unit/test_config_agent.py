@@ -12,6 +12,7 @@ from fedenvoy.config import AgentSettings, ArchiveSettings, LinkSettings, Requir
 from fedenvoy.configfile.agent_section import read_agent, setting_names
 from fedenvoy.configfile.findings import Findings
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 
@@ -127,6 +128,7 @@ VALUES = st.recursive(
 )
 
 
+@hypothesis_settings(max_examples=30)  # each builds cattrs' functions anew
 @given(section=st.dictionaries(st.sampled_from(NAMES) | st.integers() | st.none(), VALUES, max_size=6))
 def test_whatever_stands_there_becomes_settings_or_sentences(section: dict[Any, Any]) -> None:
     settings, problems = read(section, Path("/nowhere"))

@@ -123,7 +123,7 @@ def _structurer(
     def structure(value: object) -> Any:
         if not isinstance(value, Mapping):
             raise ValueError("expected a section with settings of its own")  # noqa: TRY004 - a rule's one error
-        return build(value, cls)
+        return build({str(key): part for key, part in value.items()}, cls)  # cattrs 23.1 cannot tell of other keys
 
     return structure
 
@@ -143,17 +143,22 @@ def _explain(error: BaseException, where: str, value: Any) -> Iterator[tuple[str
     if isinstance(error, ClassValidationError):
         noted, others = error.group_exceptions()
         for inner, note in noted:
-            yield from _explain(inner, f"{where}.{note.name}", value[note.name])
+            yield from _explain(inner, f"{where}.{note.name}", _part(value, note.name))
         for inner in others:
             yield from _explain(inner, where, value)
     elif isinstance(error, ForbiddenExtraKeysError):
-        for key in sorted(error.extra_fields, key=str):
-            yield f"{where}.{key}", value[key], f"no such setting{_meant(key, where, error.cl)}"
+        for key in sorted(error.extra_fields):
+            yield f"{where}.{key}", _part(value, key), f"no such setting{_meant(key, where, error.cl)}"
     else:
         yield where, value, str(error)
 
 
-def _meant(key: object, where: str, cls: Any) -> str:
+def _part(section: Any, name: str) -> object:
+    """Give what stands under a key, which YAML may have read as a number."""
+    return next(part for key, part in section.items() if str(key) == name)
+
+
+def _meant(key: str, where: str, cls: Any) -> str:
     """Name the setting that was probably meant: one of this name elsewhere, or one like it in this section."""
     elsewhere = [name for name in setting_names() if name.rpartition(".")[2] == key]
     if elsewhere:
