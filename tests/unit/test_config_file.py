@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 DIRECTOR = DirectorAddress("director", 50051)
+SHARD_BLOCK = "shard_descriptor:\n  template: shard.Shard\n"
 SHARD = "shard_descriptor: {template: shard.Shard}\n"
 
 
@@ -352,10 +353,25 @@ def test_files_that_cannot_be_read(loader: Loader, path: str, sentence: str) -> 
     assert sentence in caught.value.problems[0]
 
 
-def test_a_file_of_endless_aliases_does_not_hold_the_agent_up(loader: Loader) -> None:
-    lines = ["a0: &a0 ['@int 3']", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))]
-    loader(SHARD + "shared: &s [*s]\n" + "\n".join(lines))
-    assert len([warning for warning in loader.told() if "@int" in warning]) <= 1
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("length", [60, 2000])
+def test_a_file_of_endless_aliases_does_not_hold_the_agent_up(loader: Loader, length: int) -> None:
+    """Each line doubles the one before; and the last one holds itself."""
+    chain = "".join(f"    a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, length))
+    text = f"{SHARD_BLOCK}  params:\n    a0: &a0 ['@int 3']\n{chain}    s: &s [*s, *a{length - 1}]\n"
+    loader(text)
+    assert len(loader.told()) == 1
+    assert "shard_descriptor.params.a0[0]: '@int 3'" in loader.told()[0]
+    problems = loader.problems(f"{text}agent: {{on_stop: *s, x: *s}}\nparams: *s\n")
+    assert [len(problem) < 400 for problem in problems] == [True] * 3
+    problems = loader.problems(f"x: {text.partition('params:')[2]}\n{SHARD_BLOCK.replace('shard.Shard', '*s')}")
+    assert [len(problem) < 400 for problem in problems] == [True]
+
+
+def test_long_names_are_cut(loader: Loader) -> None:
+    name = "x" * 100_000
+    problems = loader.problems(f"{SHARD}{name}: 1\nagent: {{? {name} : 1}}\n")
+    assert all(len(sentence) < 400 for sentence in (*problems, *loader.told()))
 
 
 def test_what_only_dynaconf_honours_makes_warnings(loader: Loader, monkeypatch: pytest.MonkeyPatch) -> None:

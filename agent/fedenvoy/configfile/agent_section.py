@@ -26,7 +26,7 @@ from fedenvoy.config import (
     ReviewSettings,
 )
 from fedenvoy.configfile import rules
-from fedenvoy.configfile.findings import nearest
+from fedenvoy.configfile.findings import nearest, shorten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,7 +148,7 @@ def _explain(error: BaseException, where: str, value: Any) -> Iterator[tuple[str
             yield from _explain(inner, where, value)
     elif isinstance(error, ForbiddenExtraKeysError):
         for key in sorted(error.extra_fields):
-            yield f"{where}.{key}", _part(value, key), f"no such setting{_meant(key, where, error.cl)}"
+            yield f"{where}.{shorten(key)}", _part(value, key), f"no such setting{_meant(key, where, error.cl)}"
     else:
         yield where, value, str(error)
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from fedenvoy.configfile.findings import shorten, show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,22 +32,25 @@ def look_around(path: Path, document: Mapping[Any, Any], found: Findings) -> Non
     local = path.with_name(f"{path.stem}.local{path.suffix}")
     if local.exists():
         found.warn(f"{local.name} beside it, which OpenFL merges into it, is not read; fedenvoy reads one file")
-    _look_inside(document, "", set(), found)
+    for where, text in _texts(document):
+        if _WORD.match(text):
+            found.warn(f"{where}: {show(text)} is taken as it stands; OpenFL would evaluate it: write the value itself")
 
 
-def _look_inside(value: object, where: str, seen: set[int], found: Findings) -> None:
-    """Walk the document, each shared part once: aliases can make it exponentially large, or endless."""
-    if isinstance(value, str):
-        if _WORD.match(value):
-            found.warn(f"{where}: {value!r} is taken as it stands; OpenFL would evaluate it: write the value itself")
-        return
-    if id(value) in seen:
-        return
-    if isinstance(value, Mapping):
-        seen.add(id(value))
-        for key, part in value.items():
-            _look_inside(part, f"{where}.{key}" if where else str(key), seen, found)
-    elif isinstance(value, list):
-        seen.add(id(value))
-        for index, part in enumerate(value):
-            _look_inside(part, f"{where}[{index}]", seen, found)
+def _texts(document: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
+    """Give every text in a document with its place, each shared part once: aliases can make a document endless."""
+    waiting: list[tuple[str, object]] = [("", document)]
+    seen: set[int] = set()
+    while waiting:
+        where, value = waiting.pop()
+        if isinstance(value, str):
+            yield where, value
+        elif isinstance(value, (Mapping, list)) and id(value) not in seen:
+            seen.add(id(value))
+            waiting.extend(reversed(list(_parts(where, value))))
+
+
+def _parts(where: str, value: Mapping[Any, Any] | list[Any]) -> Iterator[tuple[str, object]]:
+    if isinstance(value, list):
+        return ((f"{where}[{index}]", part) for index, part in enumerate(value))
+    return ((f"{where}.{shorten(key)}" if where else shorten(key), part) for key, part in value.items())

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from fedenvoy.config import PluginSource, ShardSource
 from fedenvoy.configfile import rules
-from fedenvoy.configfile.findings import nearest
+from fedenvoy.configfile.findings import nearest, shorten
 
 if TYPE_CHECKING:
     from fedenvoy.configfile.findings import Findings
@@ -43,16 +43,14 @@ def section(value: object, name: str, found: Findings) -> Mapping[Any, Any]:
     return {}
 
 
-def split(
-    mapping: Mapping[Any, Any], known: tuple[str, ...], where: str, found: Findings, *, lost: str = "is ignored"
-) -> dict[str, Any]:
+def split(mapping: Mapping[Any, Any], known: tuple[str, ...], where: str, found: Findings) -> dict[str, Any]:
     """Give the known settings of a section under their own spelling; warn about every other."""
     result: dict[str, Any] = {}
     prefix = f"{where}." if where else ""
     for key, value in mapping.items():
         name = str(key).casefold()
         if name not in known:
-            found.warn(f"{prefix}{key} {lost}: no such setting{nearest(key, known)}")
+            found.warn(f"{prefix}{shorten(key)} is ignored: no such setting{nearest(key, known)}")
         elif name in result:
             found.problem(f"{prefix}{key}", value, f"expected once, but {name} stands twice in different spelling")
         else:
@@ -152,6 +150,7 @@ def _template(value: object, where: str, example: str, found: Findings) -> str:
     parts = value.split(".") if isinstance(value, str) else []
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         found.problem(where, value, expected)
+        return ""
     return str(value)
 
 
