@@ -7,46 +7,16 @@ becomes a path.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 from pathlib import Path
 
-from attrs import frozen
+from fedenvoy.processes import end_marked
 
-__all__ = ["RunDirectory", "clean_leftovers", "create_run", "remove_run", "runs_directory"]
+__all__ = ["clean_leftovers", "make_run", "remove_run", "runs_directory"]
 
-
-@frozen
-class RunDirectory:
-    """Where the files of one run lie; only this user may read them."""
-
-    path: Path
-    """The directory itself, absolute."""
-
-    @property
-    def archive(self) -> Path:
-        """The archive as received."""
-        return self.path / "archive.zip"
-
-    @property
-    def workspace(self) -> Path:
-        """The unpacked archive; the experiment's working directory."""
-        return self.path / "workspace"
-
-    @property
-    def spec(self) -> Path:
-        """What the child was told."""
-        return self.path / "spec.json"
-
-    @property
-    def log(self) -> Path:
-        """What the child printed."""
-        return self.path / "child.log"
-
-    @property
-    def result(self) -> Path:
-        """What the child ended with."""
-        return self.path / "result.json"
+_LONGEST_SPEC = 16 * 2**20
 
 
 def runs_directory(state_dir: Path) -> Path:
@@ -54,8 +24,8 @@ def runs_directory(state_dir: Path) -> Path:
     return state_dir / "runs"
 
 
-def create_run(state_dir: Path, session: int | str, run: int) -> RunDirectory:
-    """Make the directory of a run, empty; what an earlier try left under that name is removed.
+def make_run(state_dir: Path, session: int | str, run: int) -> Path:
+    """Make the directory of a run, empty and for this user alone; what an earlier try left under that name is removed.
 
     Args:
         state_dir: Absolute path of the state directory.
@@ -68,11 +38,11 @@ def create_run(state_dir: Path, session: int | str, run: int) -> RunDirectory:
         raise ValueError(f"{name!r} is not fit for a directory's name")
     if not state_dir.is_absolute():
         raise ValueError(f"the state directory must be an absolute path, not {str(state_dir)!r}")
-    directory = RunDirectory(runs_directory(state_dir) / name)
-    remove_run(directory.path)
-    directory.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.path.mkdir(mode=0o700)
-    return directory
+    path = runs_directory(state_dir) / name
+    remove_run(path)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.mkdir(mode=0o700)
+    return path
 
 
 def remove_run(path: Path) -> bool:
@@ -96,15 +66,31 @@ def remove_run(path: Path) -> bool:
 
 
 def clean_leftovers(state_dir: Path) -> tuple[str, ...]:
-    """Remove the runs of earlier sessions; give the names of those that are gone.
+    """End the processes and remove the files of earlier sessions' runs; give the names of the runs that are gone.
 
-    For the start, while no run is in hand and the processes of earlier runs have been ended.
+    For the start and the end of a session, while no run is in hand.
     """
+    top = runs_directory(state_dir)
     try:
-        names = sorted(os.listdir(runs_directory(state_dir)))  # noqa: PTH208 - names, not paths
+        names = sorted(os.listdir(top))  # noqa: PTH208 - names, not paths
     except OSError:
         return ()
-    return tuple(name for name in names if remove_run(runs_directory(state_dir) / name))
+    for name in names:
+        token = _token(top / name)
+        if token:
+            end_marked(token)
+    return tuple(name for name in names if remove_run(top / name))
+
+
+def _token(path: Path) -> str:
+    """Give the mark that the processes of a run carry in their environment; empty where none was started."""
+    spec = path / "spec.json"
+    try:
+        if spec.is_symlink() or spec.stat().st_size > _LONGEST_SPEC:
+            return ""
+        return str(json.loads(spec.read_bytes())["token"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
 
 
 def _remove_tree(top: Path) -> None:

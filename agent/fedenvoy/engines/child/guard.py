@@ -1,0 +1,165 @@
+"""Stands between the agent and an experiment: a small process that runs no code of the experiment and outlives it.
+
+The agent starts one process; `enter` forks it in two. The first (the guard) keeps the line to the agent, takes in
+whatever the experiment leaves behind (it is its "subreaper"), and ends all of it when the experiment is over or the
+agent is gone. The second goes on as the experiment and dies with the guard.
+
+The line is file descriptor 0, a socket. From the agent: a byte asks the experiment to end (SIGTERM), the end of the
+line kills it. To the agent: how the experiment ended ("exit 3", "signal 9"), once nothing of it is left.
+
+Standard library only; Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+PATIENCE = 5.0
+"""Seconds to go on killing; what is left then, the agent looks for itself."""
+
+
+def enter(agent: int) -> None:
+    """Become two processes; return in the experiment's only.
+
+    Args:
+        agent: Process id of the agent, which must be the parent: if it is not, it has ended meanwhile.
+
+    """
+    line = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    wake, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
+    if os.getppid() != agent:
+        os._exit(1)
+    guard = os.getpid()
+    child = os.fork()
+    if child:
+        with contextlib.suppress(OSError):
+            os.setpgid(child, child)
+        _watch(child, line, wake)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    for descriptor in (line, wake, woken):
+        os.close(descriptor)
+    os.setpgid(0, 0)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guard:
+        os._exit(1)
+
+
+def _watch(child: int, line: int, wake: int) -> None:
+    """Wait for the end of the experiment or of the agent, end what is left, tell, and exit."""
+    status = None
+    while status is None:
+        ready = select.select([line, wake], [], [])[0]
+        if wake in ready:
+            received = os.read(wake, 64)
+            if signal.SIGHUP in received:  # the agent's thread ended, and with it, as far as is known, the agent
+                break
+            if signal.SIGTERM in received:
+                _signal_group(child, signal.SIGTERM)
+        if line in ready:
+            if not _read(line):
+                break
+            _signal_group(child, signal.SIGTERM)
+        status = _reap(child)
+    ended = _end_descendants(child)
+    status = ended if status is None else status
+    with contextlib.suppress(OSError):
+        os.write(line, _words(status).encode("ascii"))
+    os._exit(0)
+
+
+def _read(line: int) -> bytes:
+    try:
+        return os.read(line, 64)
+    except OSError:  # reset: the agent went with something of ours unread
+        return b""
+
+
+def _signal_group(child: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, number)
+
+
+def _reap(child: int) -> int | None:
+    """Take the exit codes of all that ended; give the experiment's when it is among them."""
+    status = None
+    while True:
+        try:
+            pid, code = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return status
+        if pid == child:
+            status = code
+        elif pid == 0:
+            return status
+
+
+def _end_descendants(child: int) -> int | None:
+    """Kill until nothing is left; give the experiment's exit code when it ended only now."""
+    status = None
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = _descendants()
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        code = _reap(child)
+        status = code if status is None else status
+        if not found or time.monotonic() > deadline:
+            return status
+        time.sleep(0.005)
+
+
+def _descendants() -> list[int]:
+    """Give all living processes of which this one is an ancestor: by the subreaper's right, all of the experiment's."""
+    children: dict[int, list[tuple[int, bool]]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            # The command stands in parentheses and may hold anything; state and parent follow.
+            state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+        except (OSError, ValueError):
+            continue  # it ended meanwhile
+        children.setdefault(int(parent), []).append((int(entry.name), state not in (b"Z", b"X")))
+    found = []
+    waiting = [os.getpid()]
+    while waiting:
+        for pid, alive in children.pop(waiting.pop(), []):
+            waiting.append(pid)
+            if alive:
+                found.append(pid)
+    return found
+
+
+def _words(status: int | None) -> str:
+    if status is None:
+        return ""
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"exit {os.WEXITSTATUS(status)}"
+
+
+def _prctl(option: int, value: int) -> None:
+    """Set a property of this process where the system has it; the line works without."""
+    try:
+        ctypes.CDLL(None, use_errno=True).prctl(option, int(value), 0, 0, 0)
+    except (OSError, AttributeError):
+        sys.stderr.write("the process cannot be tied to its parent: no prctl\n")
