@@ -134,7 +134,7 @@ def demo(ctx: click.Context, /, director: str, keep: Path | None, timeout: float
 
 
 @cli.command()
-@click.option("--format", "name", type=DIAGRAM, default="mermaid", show_default=True, help="An unknown one lists all.")
+@click.option("--format", "name", type=DIAGRAM, default="mermaid", show_default=True, help="How it is written.")
 @click.option("--out", type=_PATH, help="Write to this file instead of the standard output.")
 def diagram(name: str, out: Path | None) -> None:
     """Draw what the node may do: the state machine that it runs.

@@ -78,7 +78,7 @@ class Group(click.Group):
                 complain(problem)
             ctx.exit(int(error.exit_code))
         except KeyboardInterrupt:
-            complain(f"interrupted; {Exit.ABORTED.meaning}")
+            complain("interrupted")
             ctx.exit(int(Exit.ABORTED))
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:

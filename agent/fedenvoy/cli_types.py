@@ -33,9 +33,15 @@ class Diagram(_Text):
 
     name = "format"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """Give the names there are, for the command's own help; click before 8.2 passes no context."""
+        from fedenvoy_statecharts.render import FORMATS  # noqa: PLC0415 - not for other commands
+
+        return f"[{'|'.join(FORMATS)}]"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Give the format's name in lower case, or fail with the names there are."""
-        from fedenvoy_statecharts.render import FORMATS  # noqa: PLC0415 - not for --help
+        from fedenvoy_statecharts.render import FORMATS  # noqa: PLC0415
 
         if str(value).lower() not in FORMATS:
             self.fail(f"{value!r} is none of {', '.join(FORMATS)}", param, ctx)

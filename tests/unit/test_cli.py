@@ -217,12 +217,28 @@ def test_bad_input_in_a_process_of_its_own(arguments: tuple[str, ...], code: Exi
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.usefixtures("home")
+def test_a_state_directory_that_cannot_be_written() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "STATE_DIRECTORY"}
+    done = subprocess.run(
+        [sys.executable, "-m", "fedenvoy", *START, "--state-dir", "envoy_config.yaml/state"],
+        env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == Exit.STORE
+    assert "envoy_config.yaml/state" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
     [
         (LinkRejectedError("the director wants TLS"), Exit.LINK, "fedenvoy: error: the director wants TLS\n"),
         (StoreError("/state: read-only"), Exit.STORE, "fedenvoy: error: /state: read-only\n"),
-        (KeyboardInterrupt(), Exit.ABORTED, "fedenvoy: error: interrupted; "),
+        (KeyboardInterrupt(), Exit.ABORTED, "fedenvoy: error: interrupted\n"),
         (RuntimeError("two\nlines"), Exit.FAILED, "fedenvoy: error: unexpected RuntimeError: two lines; run with"),
     ],
 )
@@ -344,6 +360,7 @@ def test_diagram(home: Path) -> None:
     from fedenvoy_statecharts import LIFECYCLE
     from fedenvoy_statecharts.render import FORMATS, render
 
+    assert "|".join(FORMATS) in invoke("diagram", "-h").output.replace("\n", "").replace(" ", "")
     for name in FORMATS:
         assert invoke("diagram", "--format", name).output.rstrip("\n") == render(LIFECYCLE, name).rstrip("\n")
     assert invoke("diagram").output == invoke("diagram", "--format", "Mermaid").output
