@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -62,24 +63,24 @@ print(clean_leftovers(state))
 """
 
 
-def test_B36_read_only_files_links_and_a_vanished_working_directory_do_not_stop_the_removal(tmp_path: Path) -> None:
-    state, outside = tmp_path / "state", tmp_path / "outside"
-    state.mkdir()
-    outside.mkdir()
-    (outside / "precious").touch()
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", HARD_CASE, str(state), str(outside)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
-    assert done.stdout.splitlines() == ["('1-1',)", "('1-2',)"], (done.returncode, done.stderr)
-    assert list(runs_directory(state).iterdir()) == []
-    assert (outside / "precious").exists()
+def test_B36_read_only_files_links_and_a_vanished_working_directory_do_not_stop_the_removal() -> None:
+    # Not below pytest's own directory: another session of pytest may close that to other users at any time.
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        state, outside = Path(place, "state"), Path(place, "outside")
+        state.mkdir()
+        outside.mkdir()
+        (outside / "precious").touch()
+        done = subprocess.run(
+            [sys.executable, "-c", HARD_CASE, str(state), str(outside)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+        assert done.stdout.splitlines() == ["('1-1',)", "('1-2',)"], done.stderr
+        assert list(runs_directory(state).iterdir()) == []
+        assert (outside / "precious").exists()
 
 
 def test_leftovers_of_any_kind_go_and_none_are_no_error(tmp_path: Path) -> None:

@@ -51,18 +51,23 @@ def remove_run(path: Path) -> bool:
     Links are removed, never followed. It needs no working directory (the experiment may have removed the agent's), and
     it never raises: what resists is left for `clean_leftovers` of the next start.
     """
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    if not stat.S_ISDIR(mode):
+    mode = _mode(path)
+    if mode and stat.S_ISDIR(mode):
+        _remove_tree(path)
+    elif mode:
         with contextlib.suppress(OSError):
             path.unlink()
-        return not os.path.lexists(path)
-    _remove_tree(path)
-    return not os.path.lexists(path)
+    return _mode(path) == 0
+
+
+def _mode(path: Path) -> int | None:
+    """Give the mode of what is there, links not followed; 0 where nothing is, None where that cannot be told."""
+    try:
+        return path.lstat().st_mode
+    except FileNotFoundError:
+        return 0
+    except OSError:
+        return None
 
 
 def clean_leftovers(state_dir: Path) -> tuple[str, ...]:
