@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -177,12 +178,16 @@ def test_B3_nothing_that_is_raised_ends_the_thread(
         node.readings = lambda: _raise(error)
     with caplog.at_level(logging.ERROR):
         node.play(*script)
-    assert node.events().count(Event.HEALTH_CHECKED) == 3
+    events = node.events()
+    assert events.count(Event.HEALTH_CHECKED) == 3
+    assert events.count(Event.HEALTH_MISSED) == (where == "link"), "the director did not hear of this node"
     assert node.monitor.is_alive()
     assert len(caplog.records) == 1, "the same trouble is told once, not at every check"
 
 
-@pytest.mark.parametrize("reply", [None, 17, HealthReply("soon"), HealthReply(float("nan")), HealthReply(-1.0)])  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "reply", [None, 17, SimpleNamespace(period="soon"), HealthReply(float("nan")), HealthReply(-1.0), HealthReply(0.0)]
+)
 def test_B3_a_reply_that_makes_no_sense_keeps_the_last_period(node: Node, reply: Any) -> None:
     director = node.play(25.0, lambda: reply, 25.0)
     assert [sent.at for sent in director.sent] == [0.0, 25.0, 50.0, 75.0]
@@ -310,10 +315,13 @@ def test_asking_again_for_the_same_link_goes_on_counting(node: Node) -> None:
     """The core asks for another check after each miss of an unconfirmed link; that must not save a dead one."""
     down = failure(CallKind.RETRYABLE, "UNAVAILABLE")
     director = node.director(down, down, down)
+    monitor = HealthMonitor(node.mailbox.put, lambda: False, tuple)  # on a clock that brings no check by itself
     for count in range(3):
-        node.monitor.begin(director, Scopes(entry=count, link=1))
-        assert node.next().event is Event.HEALTH_MISSED
+        monitor.begin(director, Scopes(entry=count, link=1))
+        miss = node.next()
+        assert (miss.event, miss.scopes.entry) == (Event.HEALTH_MISSED, count)
     assert node.next().event is Event.DIRECTOR_LOST
+    assert monitor.stop(PATIENCE)
 
 
 @pytest.mark.parametrize("by", ["end", "begin"])

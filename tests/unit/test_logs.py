@@ -107,6 +107,14 @@ def test_names_from_outside_forge_no_line_and_steer_no_terminal(fmt: str) -> Non
     assert all(line[:-1].isprintable() and line.endswith("\n") for line in lines)
 
 
+def test_a_transition_is_escaped_for_every_handler(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the embedding program has configured logging, no formatter of ours takes part."""
+    with caplog.at_level(logging.INFO):
+        logs.log_transition(logger, record(experiment=NASTY, cause=NASTY))
+    (line,) = caplog.records
+    assert line.getMessage().isprintable()
+
+
 @given(st.text(st.characters(codec=None)))
 def test_whatever_is_escaped_is_printable_and_printable_text_stays(text: str) -> None:
     escaped = logs.escape(text)

@@ -134,6 +134,17 @@ def test_keeps_a_fixed_schedule_however_slow_the_answers(period: float, latency:
     assert sim.sent == pytest.approx([n * period for n in range(count)])
 
 
+@given(period=periods, delays=st.lists(st.floats(0, 0.99), min_size=1, max_size=20))
+def test_checks_that_were_sent_late_do_not_shift_the_schedule(period: float, delays: list[float]) -> None:
+    sim = Simulation()
+    sim.check("ok", period)
+    for count, delay in enumerate(delays, 1):
+        assert sim.wait()
+        assert sim.now == pytest.approx(count * period)
+        sim.now += delay * period
+        sim.check("ok", period)
+
+
 @given(period=st.floats(3, 3600), share=st.floats(0, 1))
 def test_three_misses_fit_into_the_directors_belief(period: float, share: float) -> None:
     """Also when each takes its whole deadline, three were tried before the time is over."""

@@ -285,8 +285,16 @@ def test_B73_a_flapping_driver_floods_no_log(
 def test_B73_nothing_that_a_monitor_raises_ends_the_sampler(
     sampling: Callable[..., GpuSampler], time: SteppedTime, error: BaseException
 ) -> None:
-    sampler = sampling(lambda: Probe(error))
-    time.polls(2)
+    opened: list[int] = []
+
+    def factory() -> Probe:
+        opened.append(1)
+        if len(opened) == 1:
+            raise error
+        return Probe(error)
+
+    sampler = sampling(factory)
+    time.polls(3)
     assert sampler.readings() == (reading(2),)
 
 

@@ -154,14 +154,13 @@ class HealthMonitor:
 
     def _conclude(self, watch: _Watch, answer: Answer) -> None:
         with self._wake:
-            if self._watch is watch:
-                findings = judge(watch.detector, answer, self._clock())
-                self._period = watch.detector.period
-                self._tell(watch, findings, answer)
+            findings = judge(watch.detector, answer, self._clock())
+            self._period = watch.detector.period
+            self._tell(watch, findings, answer)
 
     def _tell(self, watch: _Watch, findings: tuple[Finding, ...], answer: Answer | None = None) -> None:
         for finding in findings:
-            if self._watch is not watch:  # an owner may have acted on the one before
+            if self._watch is not watch:  # taken away while the check ran, or by an owner told of the one before
                 return
             try:
                 self._post(_message(watch, finding, answer))
