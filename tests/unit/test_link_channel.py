@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fedenvoy.calls import CallError, CallKind
-from fedenvoy.config import DirectorAddress, TlsFiles
+from fedenvoy.config import DirectorAddress, LinkSettings, TlsFiles
 from fedenvoy.link.channel import MAX_MESSAGE_BYTES, channel_options, open_channel, server_options
 
 NOWHERE = DirectorAddress("127.0.0.1", 1)
@@ -14,25 +14,25 @@ NOWHERE = DirectorAddress("127.0.0.1", 1)
 
 @pytest.mark.parametrize("proxy", [True, False])
 def test_B13_no_keepalive_and_no_ping_option_is_set(proxy: bool) -> None:
-    names = [name for name, _ in channel_options(proxy=proxy)]
+    names = [name for name, _ in channel_options(LinkSettings(proxy=proxy))]
     assert names
     assert not [name for name in names if "keepalive" in name or "ping" in name]
 
 
 def test_B27_one_limit_for_both_directions_and_both_sides() -> None:
-    for options in (dict(channel_options(proxy=True)), dict(server_options())):
+    for options in (dict(channel_options(LinkSettings())), dict(server_options())):
         assert options["grpc.max_send_message_length"] == MAX_MESSAGE_BYTES == 2**30
         assert options["grpc.max_receive_message_length"] == MAX_MESSAGE_BYTES
         assert options["grpc.max_metadata_size"] == 32 * 2**20
 
 
 def test_grpc_itself_retries_nothing() -> None:
-    assert dict(channel_options(proxy=True))["grpc.enable_retries"] == 0
+    assert dict(channel_options(LinkSettings()))["grpc.enable_retries"] == 0
 
 
 def test_B62_proxies_can_be_turned_off() -> None:
-    assert dict(channel_options(proxy=False))["grpc.enable_http_proxy"] == 0
-    assert "grpc.enable_http_proxy" not in dict(channel_options(proxy=True))
+    assert dict(channel_options(LinkSettings(proxy=False)))["grpc.enable_http_proxy"] == 0
+    assert "grpc.enable_http_proxy" not in dict(channel_options(LinkSettings()))
 
 
 @pytest.mark.parametrize("wrong", ["root_certificate", "private_key", "certificate"])
@@ -46,11 +46,11 @@ def test_B55_a_file_that_is_no_certificate_is_named(tmp_path: Path, wrong: str, 
     else:
         paths[wrong].write_bytes(content)
     with pytest.raises(CallError) as caught:
-        open_channel(NOWHERE, TlsFiles(**paths), proxy=True)
+        open_channel(NOWHERE, TlsFiles(**paths), LinkSettings())
     assert caught.value.kind is CallKind.REJECTED
     assert str(paths[wrong]) in caught.value.text
 
 
 def test_B55_a_directory_is_no_certificate(tmp_path: Path) -> None:
     with pytest.raises(CallError, match="directory"):
-        open_channel(NOWHERE, TlsFiles(tmp_path, tmp_path, tmp_path), proxy=True)
+        open_channel(NOWHERE, TlsFiles(tmp_path, tmp_path, tmp_path), LinkSettings())

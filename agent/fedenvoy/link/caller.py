@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from fedenvoy.calls import CallError, CallKind
-from fedenvoy.config import DirectorAddress, TlsFiles
+from fedenvoy.config import DirectorAddress, LinkSettings, TlsFiles
 from fedenvoy.link.channel import open_channel
 from fedenvoy.link.dialect import Method, ReplyT, RequestT
 from fedenvoy.link.status import Rpc, classify, is_tls_fault, tls_meaning
@@ -22,14 +22,14 @@ class Caller:
     Args:
         director: Who is called.
         tls: The certificates; None: plain text.
-        proxy: Whether gRPC may use the proxy variables of the environment.
+        settings: Bounds, and whether proxies apply.
 
     """
 
-    def __init__(self, director: DirectorAddress, tls: TlsFiles | None, *, proxy: bool) -> None:
+    def __init__(self, director: DirectorAddress, tls: TlsFiles | None, settings: LinkSettings) -> None:
         self.director = director
         self.tls = tls
-        self.proxy = proxy
+        self.settings = settings
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._closed = False
@@ -125,7 +125,7 @@ class Caller:
         if self._closed:
             raise CallError(kind=CallKind.CANCELLED, code="CANCELLED", text="the channel was closed by this side")
         if self._channel is None:
-            self._channel = open_channel(self.director, self.tls, proxy=self.proxy)
+            self._channel = open_channel(self.director, self.tls, self.settings)
         return self._channel
 
     def _bind_unary(self, method: Method[RequestT, ReplyT]) -> grpc.UnaryUnaryMultiCallable[RequestT, ReplyT]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 
 from fedenvoy.calls import CallError, CallKind
-from fedenvoy.config import DirectorAddress, TlsFiles
+from fedenvoy.config import DirectorAddress, LinkSettings, TlsFiles
 
 __all__ = ["MAX_MESSAGE_BYTES", "channel_options", "open_channel", "server_options"]
 
@@ -30,13 +30,8 @@ def server_options() -> tuple[tuple[str, int], ...]:
     return _MESSAGE_OPTIONS
 
 
-def channel_options(*, proxy: bool) -> tuple[tuple[str, int], ...]:
-    """Give the options of a channel.
-
-    Args:
-        proxy: Whether gRPC may use the proxy variables of the environment.
-
-    """
+def channel_options(settings: LinkSettings) -> tuple[tuple[str, int], ...]:
+    """Give the options of a channel: `proxy` counts, and `call_timeout` also bounds the making of a connection."""
     options = (
         *_MESSAGE_OPTIONS,
         ("grpc.enable_retries", 0),  # each retry is a transition of the lifecycle
@@ -45,18 +40,21 @@ def channel_options(*, proxy: bool) -> tuple[tuple[str, int], ...]:
         # While a link is kept through a short outage, the director's return is noticed within this time.
         ("grpc.initial_reconnect_backoff_ms", 500),
         ("grpc.max_reconnect_backoff_ms", 5_000),
+        # Despite its name the bound on one attempt to connect. Without it, some releases keep the socket of an attempt
+        # that is stuck for 20 s, also when its channel is closed.
+        ("grpc.min_reconnect_backoff_ms", max(100, round(settings.call_timeout * 1000))),
     )
-    return options if proxy else (*options, ("grpc.enable_http_proxy", 0))
+    return options if settings.proxy else (*options, ("grpc.enable_http_proxy", 0))
 
 
-def open_channel(director: DirectorAddress, tls: TlsFiles | None, *, proxy: bool) -> grpc.Channel:
+def open_channel(director: DirectorAddress, tls: TlsFiles | None, settings: LinkSettings) -> grpc.Channel:
     """Open a channel; nothing is sent before its first call.
 
     Raises:
         CallError: A certificate file cannot be read or is not PEM (rejected).
 
     """
-    options = channel_options(proxy=proxy)
+    options = channel_options(settings)
     if tls is None:
         return grpc.insecure_channel(director.target, options=options)
     credentials = grpc.ssl_channel_credentials(

@@ -15,7 +15,7 @@ from fedenvoy.link.diagnosis import tls_trouble
 from fedenvoy.link.dialect import Openfl16
 from fedenvoy.link.download import Download
 from fedenvoy.link.poll import LongPoll
-from fedenvoy.link.proxy import proxy_in_use
+from fedenvoy.link.proxy import proxy_in_use, proxy_text
 from fedenvoy.link.status import closed_while_connecting
 from fedenvoy.ports import Call, HealthReply
 
@@ -67,7 +67,7 @@ class DirectorLink:
         self._poll = poll
         self._fetch = fetch
         self._dialect = Openfl16(shard_name)
-        self._caller = Caller(director, tls, proxy=settings.proxy)
+        self._caller = Caller(director, tls, settings)
         self._period = period
         self._clamped: float | None = None
         self._registered: int | None = None
@@ -164,9 +164,12 @@ class DirectorLink:
         return period
 
     def _explained(self, error: CallError) -> CallError:
-        """Say what is wrong with TLS where gRPC cannot tell it from a director that is down."""
-        if error.code != "UNAVAILABLE" or proxy_in_use(self._director, os.environ, enabled=self._settings.proxy):
+        """Say what is wrong with TLS where gRPC cannot tell it from an outage, and name a proxy that is on the way."""
+        if error.code not in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}:
             return error
+        if proxy_in_use(self._director, os.environ, enabled=self._settings.proxy):
+            text = f"{error.text}; {proxy_text(self._director, os.environ)}"
+            return CallError(kind=error.kind, code=error.code, text=text)
         if error.kind is not CallKind.REJECTED and not closed_while_connecting(error.text):
             return error
         timeout = min(_DIAGNOSIS_TIMEOUT, self._settings.call_timeout)

@@ -79,6 +79,7 @@ class Registry:
         self._current: dict[str, str] = {}
         self.nodes: dict[str, Node] = {}
         self.experiments: dict[str, Experiment] = {}
+        self.handed_out: list[tuple[str, str]] = []
 
     def forget(self) -> None:
         """Forget all nodes and experiments; polls that are parked stay parked."""
@@ -146,19 +147,29 @@ class Registry:
         """
         current = self._current.pop(node, None)
         if self._reoffers and current in self.experiments and not self.experiments[current].finished:
-            self._current[node] = current
-            return current
+            return self._hand_out(node, current)
         place, queue = object(), self._parked.setdefault(node, deque())
         queue.append(place)
+        self._changed.notify_all()
         try:
             self._changed.wait_for(lambda: not alive() or (queue[0] is place and bool(self._waiting.get(node))))
             if not alive():
                 return None
-            self._current[node] = self._waiting[node].popleft()
-            return self._current[node]
+            experiment = self._waiting[node].popleft()
+            return self._hand_out(node, experiment)
         finally:
             queue.remove(place)
             self._changed.notify_all()
+
+    def _hand_out(self, node: str, experiment: str) -> str:
+        self._current[node] = experiment
+        self.handed_out.append((node, experiment))
+        self._changed.notify_all()
+        return experiment
+
+    def parked(self, node: str) -> int:
+        """Give the number of a node's polls that wait for an experiment."""
+        return len(self._parked.get(node, ()))
 
     def archive(self, name: str) -> bytes:
         """Give an experiment's archive.

@@ -152,6 +152,17 @@ class SandboxDirector(FaultControls):
         with self._recorder.changed:
             return dict(self._registry.experiments)
 
+    @property
+    def handed_out(self) -> tuple[tuple[str, str], ...]:
+        """Give what was answered to polls so far: node and experiment, in order, heard of or not."""
+        with self._recorder.changed:
+            return tuple(self._registry.handed_out)
+
+    def parked(self, node: str) -> int:
+        """Give the number of a node's polls that wait here, those included whose end has not been noticed yet."""
+        with self._recorder.changed:
+            return self._registry.parked(node)
+
     def offer(self, name: str, archive: bytes, to: Sequence[str]) -> None:
         """Submit an experiment for some nodes; it goes to each with its next poll."""
         with self._recorder.changed:
