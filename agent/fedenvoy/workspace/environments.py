@@ -1,8 +1,274 @@
-"""TEMPORARY stand-in by the lead until the real one is written; overwrite it."""
+"""An experiment's own Python environment: built once from what it asks for, found again by a digest of exactly that.
+
+The agent's own environment is never changed. An environment is complete when its marker file is there; what has none
+was cut off while it was built, and is built anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-class RequirementsError(Exception):
-    kind="other"; tail=""
-def satisfied(python, packages): return True
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from fedenvoy.workspace.installer import RequirementsError, Uv, retried, uv_environment
+from fedenvoy.workspace.interpreters import Interpreter, inspect, installed, satisfied
+from fedenvoy.workspace.requirements import Requirements, bounded_names, expand, project_name, read_site
+from fedenvoy.workspace.runs import remove_run
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+    from fedenvoy.cancel import Cancel
+    from fedenvoy.config import RequirementsSettings
+    from fedenvoy.ports import EngineNeeds
+
+__all__ = ["Environments", "RequirementsError", "satisfied"]
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Part of every digest: grows when environments are built in another way than before."""
+MARKER = ".complete"
+BEHIND = "~fedenvoy-node.pth"
+"""Sorted last of all such files, so that the node's packages come behind everything of the environment's own."""
+_RELEVANT = ("INDEX", "FIND_LINKS", "RESOLUTION", "PRERELEASE", "CONSTRAINT", "OVERRIDE", "EXCLUDE", "BINARY", "BUILD")
+
+
+@frozen
+class _Recipe:
+    """All that decides what is in an environment."""
+
+    interpreter: Interpreter
+    wanted: Requirements
+    needed: tuple[str, ...]
+    site: Path | None
+    site_lines: tuple[str, ...]
+    inherit: bool
+    uv: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        options = {name: value for name, value in self.uv.items() if _is_relevant(name)}
+        content = [
+            FORMAT,
+            [str(self.interpreter.path), self.interpreter.implementation, self.interpreter.version],
+            [self.wanted.options, self.wanted.lines, self.wanted.constraints],
+            self.needed,
+            self.site_lines,
+            [str(place) for place in self.interpreter.places] if self.inherit else None,
+            sorted(options.items()),
+        ]
+        return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()[:32]
+
+
 class Environments:
-    def __init__(self,*a,**k): pass
-    def build(self, **k): raise RequirementsError("stub")
+    """The environments below one state directory; may be used by several threads and several agents.
+
+    Args:
+        state_dir: Absolute path; they lie in `environments` there.
+        settings: `agent.requirements`.
+        python: The interpreter they are made from; None: the agent's own.
+        tries: How often an installation is tried while the network is at fault.
+        pause: Seconds of the first pause between two tries, at most.
+        environ: The environment variables to take uv's and pip's settings and the proxies from.
+
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        settings: RequirementsSettings,
+        python: Path | None,
+        *,
+        tries: int = 4,
+        pause: float = 2.0,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._root = state_dir / "environments"
+        self._settings = settings
+        self._python = python or Path(sys.executable)
+        self._tries = tries
+        self._pause = pause
+        self._environ = environ
+
+    def build(
+        self,
+        requirements: str,
+        site: Path | None,
+        needs: EngineNeeds,
+        workspace: Path,
+        *,
+        inherit: bool,
+        cancel: Cancel,
+    ) -> Path:
+        """Give the interpreter of an environment that holds all that is asked for; build it where there is none yet.
+
+        Args:
+            requirements: The experiment's, normalised.
+            site: The site's own requirements file.
+            needs: What the engine wants, where neither experiment nor site decides the version.
+            workspace: The unpacked archive, which the experiment's lines may name files of.
+            inherit: Whether the node's packages stay visible behind the environment's own.
+            cancel: Kills the installer.
+
+        Raises:
+            RequirementsError: It cannot be built; `kind` tells whose fault it is.
+            Cancelled: When `cancel` was cancelled meanwhile.
+
+        """
+        cancel.raise_if_cancelled()
+        recipe = self._recipe(requirements, site, needs, workspace, inherit=inherit)
+        place = self._root / recipe.digest
+        if not _is_complete(place):
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._locked(recipe.digest, cancel) as lock:
+                if not _is_complete(place):
+                    self._build(recipe, place, lock, cancel)
+        return _interpreter(place)
+
+    def _recipe(
+        self, requirements: str, site: Path | None, needs: EngineNeeds, workspace: Path, *, inherit: bool
+    ) -> _Recipe:
+        try:
+            wanted = expand(requirements, workspace)
+        except (ValueError, OSError) as error:
+            raise RequirementsError(f"the experiment's requirements are refused: {error}", "refused") from error
+        try:
+            site_lines = read_site(site) if site is not None else ()
+        except (ValueError, OSError) as error:
+            raise RequirementsError(f"the site's requirements {site} (agent.requirements.site): {error}") from error
+        decided = bounded_names((*wanted.lines, *site_lines))
+        return _Recipe(
+            interpreter=inspect(self._python),
+            wanted=wanted,
+            needed=tuple(line for line in needs.packages if project_name(line) not in decided),
+            site=site,
+            site_lines=site_lines,
+            inherit=inherit,
+            uv=uv_environment(self._environ, self._root.parent / "uv-cache"),
+        )
+
+    def _build(self, recipe: _Recipe, place: Path, lock: int, cancel: Cancel) -> None:
+        logger.info("building an environment for the experiment: %s", place)
+        remove_run(place)
+        files = [self._root / f"{place.name}.{kind}.txt" for kind in ("requirements", "constraints")]
+        log = self._root / f"{place.name}.log"
+        run = Uv(
+            recipe.uv,
+            cwd=recipe.site.absolute().parent if recipe.site is not None else self._root,
+            log=log,
+            timeout=self._settings.timeout,
+            cancel=cancel,
+            hold=lock,
+        )
+        try:
+            run("venv", "--no-project", "--python", str(recipe.interpreter.path), str(place))
+            arguments = _arguments(recipe, *files)
+            if arguments:
+                retried(
+                    lambda: run("pip", "install", "--python", str(_interpreter(place)), *arguments),
+                    tries=self._tries,
+                    pause=self._pause,
+                    cancel=cancel,
+                    before=_log_retry,
+                )
+            if recipe.inherit:
+                _put_behind(place, recipe.interpreter)
+            (place / MARKER).touch()
+        except BaseException:
+            remove_run(place)
+            raise
+        finally:
+            for file in (*files, log):
+                file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _locked(self, digest: str, cancel: Cancel) -> Iterator[int]:
+        """Hold an environment's lock, against other threads and other agents; give its descriptor."""
+        deadline = time.monotonic() + self._settings.timeout
+        descriptor = os.open(self._root / f"{digest}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            while not _lock(descriptor):
+                if cancel.wait(0.1):
+                    cancel.raise_if_cancelled()
+                if time.monotonic() > deadline:
+                    raise RequirementsError(
+                        "another agent has been building the same environment for too long", "timeout"
+                    )
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _arguments(recipe: _Recipe, requirements: Path, constraints: Path) -> list[str]:
+    """Write the files that uv reads, and give the arguments that name them; none where nothing is asked for."""
+    lines = (*recipe.wanted.lines, *recipe.needed)
+    arguments = []
+    if lines:
+        options = [option for option in recipe.wanted.options if option != "--pre"]
+        _write(requirements, (*options, *lines))
+        arguments += ["-r", str(requirements)]
+        if len(options) < len(recipe.wanted.options):
+            arguments += ["--prerelease", "allow"]
+    if recipe.site is not None:
+        arguments += ["-r", str(recipe.site.absolute())]
+    if arguments and recipe.wanted.constraints:
+        _write(constraints, recipe.wanted.constraints)
+        arguments += ["-c", str(constraints)]
+    return arguments
+
+
+def _put_behind(place: Path, interpreter: Interpreter) -> None:
+    """Make the node's packages visible behind the environment's own, with what their own .pth files add."""
+    own = next(place.glob("lib*/*/site-packages"))
+    lines = [f"import site; site.addsitedir({str(path)!r})\n" for path in interpreter.places]
+    (own / BEHIND).write_text("".join(lines), encoding="utf-8")
+    node = installed(interpreter.places)
+    shadowed = [
+        f"{name} {version} (the node's is {node[name]})"
+        for name, version in sorted(installed((own,)).items())
+        if node.get(name, version) != version
+    ]
+    if shadowed:
+        logger.info("the experiment's environment has versions of its own: %s", ", ".join(shadowed))
+
+
+def _is_relevant(name: str) -> bool:
+    return name.startswith("UV_") and any(word in name for word in _RELEVANT)
+
+
+def _interpreter(place: Path) -> Path:
+    return place / "bin" / "python"
+
+
+def _is_complete(place: Path) -> bool:
+    """Whether an environment is whole, and the interpreter that it was made from still there."""
+    return (place / MARKER).exists() and _interpreter(place).exists()
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write(path: Path, lines: tuple[str, ...]) -> None:
+    path.touch(mode=0o600)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    logger.warning("try %d of the installation failed, trying again: %s", state.attempt_number, error)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["MAX_BYTES", "Requirements", "bounded_names", "expand", "normalise", "project_name"]
+__all__ = ["MAX_BYTES", "Requirements", "bounded_names", "expand", "normalise", "project_name", "read_site"]
 
 MAX_BYTES = 2**20
 """The largest requirements file that is read."""
@@ -39,6 +39,7 @@ _LONG_NAMES = {
     "-f": "--find-links",
     "-i": "--index-url",
 }
+_INCLUDES = frozenset({"--requirement", "--constraint"})
 _FLAGS = frozenset({"--no-index", "--pre", "--prefer-binary", "--require-hashes"})
 # Debian's pip lists this package in every environment; nobody can install it.
 _PHANTOMS = frozenset({"pkg-resources==0.0.0", "pkg_resources==0.0.0"})
@@ -85,6 +86,25 @@ def expand(text: str, root: Path, folder: Path | None = None) -> Requirements:
     return Requirements(tuple(reader.options), tuple(reader.lines), tuple(reader.constraints))
 
 
+def read_site(path: Path) -> tuple[str, ...]:
+    """Give the lines of a site's own file and of those it includes: to know them, not to judge them.
+
+    Raises OSError where a file is not there, ValueError where it is no text.
+    """
+    lines: list[str] = []
+    waiting, seen = [path], set[Path]()
+    while waiting and len(seen) < MAX_FILES:
+        file = waiting.pop().resolve()
+        if file in seen:
+            continue
+        seen.add(file)
+        for line in _logical_lines(_decode(file.read_bytes())):
+            lines.append(line)
+            included = (value for name, value in _options(line) if name in _INCLUDES) if line.startswith("-") else ()
+            waiting.extend(file.parent / value for value in included if "://" not in value)
+    return tuple(lines)
+
+
 def project_name(line: str) -> str:
     """Give the canonical name of the project a requirement line names; empty where it names none."""
     match = _NAME.match(line)
@@ -128,7 +148,7 @@ class _Reader:
         for option, value in _options(line):
             if option == "--editable":
                 raise ValueError(f"{line!r} asks for an editable installation, which an experiment may not have")
-            if option in {"--requirement", "--constraint"}:
+            if option in _INCLUDES:
                 self._include(line, value, folder, constrain=constrain or option == "--constraint")
             elif option == "--find-links" and "://" not in value and not Path(value).is_absolute():
                 self.options.append(f"{option} {self._inside(line, folder / value)}")
