@@ -149,12 +149,6 @@ class RateLimited:
         self._logger.log(level, message, *args, exc_info=exc_info if first else None)
         return True
 
-    def over(self, key: Hashable) -> int | None:
-        """Forget `key`, because it no longer holds; give how often it was left out, None when it was never logged."""
-        with self._lock:
-            entry = self._said.pop(key, None)
-        return None if entry is None else entry[1]
-
 
 class _Lines(logging.Formatter):
     """`HH:MM:SS LEVEL logger message`, one line; a traceback follows indented, so that it cannot pass for a line."""
