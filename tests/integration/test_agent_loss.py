@@ -121,7 +121,7 @@ def test_B8_a_download_that_fails_leaves_a_node_that_works(tmp_path: Path, fault
     with SandboxDirector(chunk_size=256) as director:
         if fault == "withdrawn":
             details = "Exception iterating responses: [Errno 2] No such file or directory: 'exp.zip'"
-            director.cut_stream(1, code=grpc.StatusCode.UNKNOWN, details=details)
+            director.cut_stream(0, code=grpc.StatusCode.UNKNOWN, details=details)
         elif fault == "broken chunk":
             director.break_chunks(after_chunks=1)
         else:
@@ -367,16 +367,19 @@ def test_B79_signals_end_the_process_in_order_and_with_code_zero(
         if where == "training":
             director.offer("exp", data, to=["node-1"])
         process = node_process(tmp_path, director.address.port)
+        assert process.stdout is not None
         if where == "training":
             wait_for_file(tmp_path / "started")
         elif where == "idle":
             director.wait_for_calls("WaitExperiment")
         else:
-            assert process.stdout is not None
             while "registration_failed" not in process.stdout.readline():
                 assert process.poll() is None
         process.send_signal(number)
         if where == "training":
+            # Signals of a kind merge while one is pending: the second is sent when the first was seen to work.
+            while "stop_requested" not in process.stdout.readline():
+                assert process.poll() is None
             process.send_signal(number)
         output, _ = process.communicate(timeout=20)
         assert process.returncode == (Exit.ABORTED if where == "training" else Exit.OK), output

@@ -18,12 +18,17 @@ from fedenvoy.events import DeviceReading, Message, Offer, Post, Problem, ShardD
 from fedenvoy.monitor.health import HealthMonitor
 from fedenvoy.ports import DirectorPort
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "words"]
 
 logger = logging.getLogger(__name__)
 
 _DIAL_ANSWERS = {CallKind.REJECTED: Event.LINK_REJECTED, CallKind.REREGISTER: Event.SHARD_FORGOTTEN}
 """What a failed dial is told as; anything else may pass."""
+
+
+def words(error: Exception) -> tuple[str, str]:
+    """Give the sentence and the short key of an error."""
+    return (error.text, error.code) if isinstance(error, CallError) else (str(error) or type(error).__name__, "")
 
 
 class Connection:
@@ -82,8 +87,8 @@ class Connection:
         """Open a channel and register."""
 
         def answer(error: CallError | Exception, event: Event) -> None:
-            code = error.code if isinstance(error, CallError) else ""
-            self._post(Problem(event=event, scopes=command.scopes, text=str(error), code=code))
+            text, code = words(error)
+            self._post(Problem(event=event, scopes=command.scopes, text=text, code=code))
 
         def work(cancel: Cancel) -> None:
             logger.info("dialling the director at %s", self._target)
@@ -135,8 +140,8 @@ class Connection:
         """Wait for an offer."""
 
         def failed(error: Exception) -> None:
-            code = error.code if isinstance(error, CallError) else ""
-            self._post(Problem(event=Event.POLL_FAILED, scopes=command.scopes, text=str(error), code=code))
+            text, code = words(error)
+            self._post(Problem(event=Event.POLL_FAILED, scopes=command.scopes, text=text, code=code))
 
         def work(cancel: Cancel) -> None:
             try:
@@ -187,8 +192,8 @@ class Connection:
         report = command.report
 
         def failed(error: Exception) -> None:
-            code = error.code if isinstance(error, CallError) else ""
-            self._post(Problem(event=Event.REPORT_FAILED, scopes=command.scopes, text=str(error), code=code))
+            text, code = words(error)
+            self._post(Problem(event=Event.REPORT_FAILED, scopes=command.scopes, text=text, code=code))
 
         def work(cancel: Cancel) -> None:
             run_over(cancel)

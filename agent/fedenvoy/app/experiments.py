@@ -97,7 +97,7 @@ class Experiments:
                 cancel.raise_if_cancelled()
                 withdrawn = error.kind is CallKind.WITHDRAWN
                 event = Event.EXPERIMENT_WITHDRAWN if withdrawn else Event.FETCH_INTERRUPTED
-                self._post(Problem(event=event, scopes=command.scopes, text=str(error), code=error.code))
+                self._post(Problem(event=event, scopes=command.scopes, text=error.text, code=error.code))
             except ReviewError as error:
                 unusable(error, "review", digest)
             except ArchiveError as error:

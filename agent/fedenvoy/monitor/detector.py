@@ -21,7 +21,8 @@ LIMIT = 3
 """Misses in a row after which the director is lost."""
 
 _VALID_PERIODS = 2
-_SHORTEST_RETRY = 1.0
+_SHORTEST_RETRY = 0.25
+_FIRST_RETRY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class FailureDetector:
         """When the director stops believing in this node, unless it answers a check before."""
         self.ended: Event | None = None
         """The last thing said of this link; None while it is watched."""
+        self._answered = False
         self._begun = self._slot = at
 
     @property
@@ -73,8 +75,9 @@ class FailureDetector:
 
     @property
     def retry(self) -> float:
-        """Seconds from one missed check to the next."""
-        return min(self.period, max(_SHORTEST_RETRY, self.period / 3))
+        """Seconds from one missed check to the next; short until a first answer has come."""
+        usual = min(self.period, max(_SHORTEST_RETRY, self.period / 3))
+        return usual if self._answered else min(usual, _FIRST_RETRY * 2.0 ** (self.misses - 1))
 
     def begun(self, at: float) -> None:
         """Note that a check, due or extra, is sent."""
@@ -85,7 +88,7 @@ class FailureDetector:
         """Note that the check was answered; the director's belief is counted from when it was sent."""
         if self.ended:
             return ()
-        self.period, self.misses = period, 0
+        self.period, self.misses, self._answered = period, 0, True
         self.due = max(self._slot, self._begun - period) + period
         self.valid_until = self._begun + _VALID_PERIODS * period
         return (Finding(Event.HEALTH_CHECKED),)
