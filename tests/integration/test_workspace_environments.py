@@ -63,7 +63,8 @@ class Node:
         self.root = tmp_path / "state" / "environments"
         self.workspace = tmp_path / "workspace"
         self.workspace.mkdir(exist_ok=True)
-        environ = {"UV_FIND_LINKS": str(wheels), "UV_NO_INDEX": "1", **environ}
+        nowhere = (tmp_path / "nowhere").as_uri()
+        environ = {"UV_FIND_LINKS": str(wheels), "UV_INDEX_URL": nowhere, **environ}
         self.settings = RequirementsSettings(timeout=60)
         self.environ = {**BARE, "UV_HTTP_RETRIES": "0", **environ}
 
@@ -272,7 +273,7 @@ def index(statuses: list[int], wheels: Path) -> Iterator[tuple[str, list[str]]]:
 
 def online(tmp_path: Path, wheels: Path, **environ: str) -> Node:
     node = Node(tmp_path, wheels, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1", **environ)
-    for name in ("UV_NO_INDEX", "UV_FIND_LINKS"):
+    for name in {"UV_INDEX_URL", "UV_FIND_LINKS"} - set(environ):
         del node.environ[name]
     return node
 
