@@ -178,7 +178,6 @@ class Envoy:
         self._node = node
         self._health_check_future = Future()
         if self._stopped.is_set():
-            self._stopped.clear()
             node.stop()
         try:
             return node.run()
@@ -186,16 +185,17 @@ class Envoy:
             logger.error("%s", error)  # noqa: TRY400 - one sentence that says what to do
             return error.exit_code
         finally:
+            self._stopped.clear()
             self._health_check_future.set_result(None)
             if self._executor is not None:
                 self._executor.shutdown(wait=False)
                 self._executor = None
 
     def stop(self) -> None:
-        """End the agent in order, from any thread; `start` returns once it has ended."""
+        """End the agent in order, from any thread; `start` returns once it has ended, at once if not yet begun."""
+        self._stopped.set()
         if self._node is not None:
             self._node.stop()
-        self._stopped.set()
 
     def send_health_check(self) -> None:
         """Send health checks until stopped.
@@ -206,9 +206,9 @@ class Envoy:
         if self._health_check_future is not None and not self._health_check_future.done():
             self._health_check_future.result()
             return
-        self._stopped.clear()
         while not self._stopped.is_set():
             self._beat_on_one_link()
+        self._stopped.clear()
 
     def _beat_on_one_link(self) -> None:
         """Register and send health checks until the link is lost or `stop` is called."""

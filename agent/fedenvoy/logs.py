@@ -67,8 +67,8 @@ def words(error: BaseException, limit: int = _CAUSE_LIMIT) -> str:
 def log_transition(logger: logging.Logger, record: Record) -> None:
     """Write the one line of a step, with its parts as fields for the JSON format.
 
-    Steps that change the state, and the few internal ones that people ask about, are INFO; the rest is DEBUG. A step
-    that repeats itself (dialling a director that is down) is told at tries 1, 2, 4, 8 and so on; the journal has all.
+    Transitions are INFO, and so are the few internal steps that people ask about; the rest is DEBUG. An internal step
+    that repeats itself (redialling beside a training) is told at tries 1, 2, 4, 8 and so on; the journal has all.
     """
     level = _level(record)
     if not logger.isEnabledFor(level):
@@ -102,9 +102,8 @@ def log_transition(logger: logging.Logger, record: Record) -> None:
 def _level(record: Record) -> int:
     if record.internal and record.event not in _TOLD_ALTHOUGH_INTERNAL:
         return logging.DEBUG
-    stays = record.internal or record.source == record.target
     is_power_of_two = record.attempt & (record.attempt - 1) == 0
-    return logging.DEBUG if stays and not is_power_of_two else logging.INFO
+    return logging.DEBUG if record.internal and not is_power_of_two else logging.INFO
 
 
 class RateLimited:

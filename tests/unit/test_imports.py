@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "certificates": set(),
     "configfile": {"certificates"},
     "review": set(),
-    "testing": {"wire"},
+    "testing": {"wire", "link"},
     "demo": {"testing"},
 }
 """Which parts of the agent each part may import, besides the leaves and itself."""

@@ -217,8 +217,16 @@ def test_internal_steps_are_for_debugging_unless_people_ask_about_them(
     assert [line.levelname for line in caplog.records] == [level]
 
 
-def test_a_step_that_repeats_itself_is_told_ever_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_transition_is_told_also_one_that_leads_back(caplog: pytest.LogCaptureFixture) -> None:
     same = {"source": State.DISCONNECTED, "target": State.DISCONNECTED, "event": Event.REGISTRATION_FAILED}
+    with caplog.at_level(logging.INFO):
+        for attempt in range(1, 10):
+            logs.log_transition(logger, record(**same, attempt=attempt))
+    assert [vars(line)["attempt"] for line in caplog.records] == list(range(1, 10))
+
+
+def test_an_internal_step_that_repeats_itself_is_told_ever_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    same = {**INTERNAL, "event": Event.DIRECTOR_LOST}
     with caplog.at_level(logging.INFO):
         for attempt in range(1, 101):
             logs.log_transition(logger, record(**same, attempt=attempt))

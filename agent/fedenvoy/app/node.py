@@ -30,6 +30,7 @@ from fedenvoy.logs import log_transition
 from fedenvoy.loop import Loop
 from fedenvoy.monitor import gpu_sampler
 from fedenvoy.monitor.health import HealthMonitor
+from fedenvoy.monitor.hook import HookSampler
 from fedenvoy.ports import DirectorPort
 from fedenvoy.store import StateLock, Store
 from fedenvoy.workspace.runs import clean_leftovers
@@ -131,10 +132,9 @@ class Node:
             carried=CarriedOver(store.reports(), store.settled()),
         )
         loop = Loop(core, persist=store.append, dispatch=lambda c: dispatcher.dispatch(c), observe=self._after_step)  # noqa: PLW0108 - made below
-        sampler = gpu_sampler(config)
+        sampler = HookSampler(self._readings, config.agent.gpu.interval) if self._readings else gpu_sampler(config)
         stack.callback(sampler.stop)
-        readings = self._readings or sampler.readings
-        monitor = HealthMonitor(loop.post, is_running=lambda: loop.snapshot.training, readings=readings)
+        monitor = HealthMonitor(loop.post, is_running=lambda: loop.snapshot.training, readings=sampler.readings)
         stack.callback(monitor.stop, JOIN_TIMEOUT)
         jobs = Jobs()
         stack.callback(clean_leftovers, site.node_dir)
@@ -146,7 +146,7 @@ class Node:
             post=loop.post,
             jobs=jobs,
             monitor=monitor,
-            readings=readings,
+            readings=sampler.readings,
         )
         stack.callback(connection.drop)
         experiments = Experiments(site=site, post=loop.post, jobs=jobs, link=lambda: connection.link)
