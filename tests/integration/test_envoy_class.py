@@ -130,7 +130,7 @@ def test_start_in_another_thread_runs_an_experiment_and_returns_after_stop(tmp_p
 
 
 def running(call: Any) -> bool:
-    return call.method == "UpdateEnvoyStatus" and call.request.is_experiment_running
+    return bool(call.method == "UpdateEnvoyStatus" and call.request.is_experiment_running)
 
 
 def test_twice_in_one_process_one_after_the_other(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_overriding_what_nothing_calls_is_refused_with_the_hook_to_use() -> None
 @pytest.mark.parametrize("given", [{}, {"root_certificate": "no/such/file"}])
 def test_B55_missing_certificates_are_named_together(tmp_path: Path, given: dict[str, str]) -> None:
     with SandboxDirector() as director, pytest.raises(ConfigurationError) as caught:
-        envoy(director, tmp_path, tls=True, **given)
+        envoy(director, tmp_path, Envoy, tls=True, **given)
     assert len(caught.value.problems) == 3
 
 
