@@ -58,6 +58,16 @@ def test_B04_a_refused_shard_is_an_answer_and_no_error(director: SandboxDirector
     assert link.register(SHARD, []) is False
 
 
+@pytest.mark.parametrize(
+    "shard", [ShardDescription((), ("10",)), ShardDescription(("32",), ())], ids=["sample", "target"]
+)
+def test_an_empty_shape_is_refused_and_not_tried_for_ever(director: SandboxDirector, dial: Dial, shard: object) -> None:
+    """The real director raises, each time."""
+    assert isinstance(shard, ShardDescription)
+    assert dial().register(shard, []) is False
+    assert not director.nodes
+
+
 def test_B02_a_restarted_director_asks_for_a_new_registration_and_takes_it(
     director: SandboxDirector, dial: Dial
 ) -> None:
@@ -69,7 +79,7 @@ def test_B02_a_restarted_director_asks_for_a_new_registration_and_takes_it(
     with pytest.raises(CallError) as caught:
         check(again, 1)
     assert caught.value.kind is CallKind.REREGISTER
-    assert (caught.value.code, "restarted" in caught.value.text) == ("NOT_FOUND", True)
+    assert (caught.value.code, "restart" in caught.value.text) == ("NOT_FOUND", True)
     assert again.register(SHARD, [0])
     check(again, 1)
     first, second = (call.request for call in director.calls_of("UpdateShardInfo"))
@@ -247,6 +257,16 @@ def test_B15_a_new_link_makes_a_new_connection(director: SandboxDirector, dial: 
         assert relay.accepted >= 2
         first.close()
         second.close()
+
+
+def test_B10_every_link_has_a_connection_of_its_own(director: SandboxDirector, dial: Dial) -> None:
+    with Relay("127.0.0.1", director.address.port) as relay:
+        links = [dial(director=relay.address) for _ in range(3)]
+        for link in links:
+            link.register(SHARD, [])
+        assert relay.accepted == 3  # and not the one that may have gone silent, shared
+        for link in links:
+            link.close()
 
 
 def test_B27_a_message_of_5_MiB_goes_out(director: SandboxDirector, dial: Dial) -> None:

@@ -160,12 +160,12 @@ def test_a_download_that_was_cancelled_before_it_began_is_never_sent(director: S
 
 
 def test_a_reader_that_stops_early_ends_the_call(director: SandboxDirector, dial: Dial) -> None:
-    held = director.hold("GetExperimentData", after_chunks=1)
+    director.hold("GetExperimentData", after_chunks=1)
     chunks = dial().experiment_data("exp", lambda _call: None)
     assert next(chunks) == ARCHIVE[:CHUNK]
     assert isinstance(chunks, Iterator)
     chunks.close()  # type: ignore[attr-defined]
-    held.release()
+    director.wait_for(lambda _calls: not director.under_way("GetExperimentData"), timeout=2)
 
 
 def test_B81_closing_the_link_ends_a_download_under_way(director: SandboxDirector, dial: Dial) -> None:

@@ -183,6 +183,10 @@ def test_a_listener_that_says_nothing_costs_one_deadline(files: TlsFiles, dial: 
         with pytest.raises(CallError) as caught:
             link.register(SHARD, [])
         link.close()
+        listening.setblocking(False)
+        listening.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # no second connection was made to find out more
+            listening.accept()
     assert (caught.value.kind, caught.value.code) == (CallKind.RETRYABLE, "DEADLINE_EXCEEDED")
 
 

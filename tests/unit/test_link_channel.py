@@ -30,6 +30,12 @@ def test_grpc_itself_retries_nothing() -> None:
     assert dict(channel_options(LinkSettings()))["grpc.enable_retries"] == 0
 
 
+def test_B10_an_attempt_to_connect_and_the_pause_after_it_are_bounded() -> None:
+    options = dict(channel_options(LinkSettings(call_timeout=7.0)))
+    assert options["grpc.min_reconnect_backoff_ms"] == 7000  # gRPC's name for the bound on one attempt
+    assert options["grpc.max_reconnect_backoff_ms"] <= 5000
+
+
 def test_B62_proxies_can_be_turned_off() -> None:
     assert dict(channel_options(LinkSettings(proxy=False)))["grpc.enable_http_proxy"] == 0
     assert "grpc.enable_http_proxy" not in dict(channel_options(LinkSettings()))

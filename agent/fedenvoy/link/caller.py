@@ -116,7 +116,7 @@ class Caller:
                 return f"TLS with {director} failed: {meaning} ({words})"
             return f"{director} cannot be reached: {words}"
         if code is grpc.StatusCode.NOT_FOUND and rpc is Rpc.HEALTH:
-            return f"{director} does not know this shard; it was restarted ({words})"
+            return f"{director} does not know this shard, as after a restart ({words})"
         if code is grpc.StatusCode.UNIMPLEMENTED:
             return f"{director} does not know {rpc.value}; it is no director of OpenFL 1.5 or 1.6 ({words})"
         return f"{director} failed {rpc.value}: {words or code.name}"

@@ -6,6 +6,8 @@ all look alike: the socket was closed. A person should not have to find out whic
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import socket
 import ssl
 from typing import Any
@@ -68,22 +70,36 @@ def _encrypted(connection: socket.socket, host: str, tls: TlsFiles) -> str | Non
         return f"this node's certificate files cannot be used together: {_reason(error)}"
     try:
         with context.wrap_socket(connection, server_hostname=host) as encrypted:
-            names = _names(encrypted.getpeercert())
-            if host not in names and not any(_matches(name, host) for name in names):
-                return f"its certificate is made out for {', '.join(names) or 'no name at all'}, and not for {host}"
-            # Since TLS 1.3 a server judges the client's certificate after the handshake; then it closes, or speaks.
-            answer = encrypted.recv(1)
-    except ssl.SSLCertVerificationError as error:
-        return f"its certificate is not accepted here: {error.verify_message}"
+            return _after_handshake(encrypted, host)
     except ssl.SSLError as error:
-        if error.reason == "WRONG_VERSION_NUMBER":
-            return "it answers in plain text there; check the port, or turn TLS off with --disable-tls"
-        return None if isinstance(error, ssl.SSLEOFError) else f"it ended the handshake: {_reason(error)}"
+        return _broken_handshake(error)
+
+
+def _broken_handshake(error: ssl.SSLError) -> str | None:
+    """Say what ended the handshake; None where it was just cut off."""
+    if isinstance(error, ssl.SSLEOFError):
+        return None
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted here: {error.verify_message}"
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return "it answers in plain text there; check the port, or turn TLS off with --disable-tls"
+    return f"it ended the handshake: {_reason(error)}"
+
+
+def _after_handshake(encrypted: ssl.SSLSocket, host: str) -> str | None:
+    """Compare the names, and see whether the director accepts this node."""
+    names = _names(encrypted.getpeercert())
+    if not any(_matches(name, host) for name in names):
+        return f"its certificate is made out for {', '.join(names) or 'no name at all'}, and not for {host}"
+    return None if _hears(encrypted) else "it closes after the handshake: it does not accept this node's certificate"
+
+
+def _hears(encrypted: ssl.SSLSocket) -> bool:
+    """Whether the peer says anything: since TLS 1.3 it judges the client's certificate after the handshake."""
+    try:
+        return bool(encrypted.recv(1))
     except ConnectionError:
-        answer = b""
-    return (
-        None if answer else "it closes the connection after the handshake: it does not accept this node's certificate"
-    )
+        return False
 
 
 def _names(certificate: Any) -> list[str]:
@@ -91,7 +107,9 @@ def _names(certificate: Any) -> list[str]:
 
 
 def _matches(pattern: str, host: str) -> bool:
-    """Whether a name of a certificate, perhaps with a leading wildcard label, stands for a host."""
+    """Whether a name of a certificate, perhaps with a leading wildcard label, or an address stands for a host."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(pattern) == ipaddress.ip_address(host)
     pattern, host = pattern.lower(), host.lower().rstrip(".")
     if pattern.startswith("*."):
         return pattern[1:] == host[host.find(".") :] if "." in host else False

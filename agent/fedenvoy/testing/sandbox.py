@@ -158,6 +158,11 @@ class SandboxDirector(FaultControls):
         with self._recorder.changed:
             return tuple(self._registry.handed_out)
 
+    def under_way(self, method: str) -> int:
+        """Give the number of calls of a method that neither side has ended, as far as is known here."""
+        with self._recorder.changed:
+            return self._service.under_way[known(method)]
+
     def parked(self, node: str) -> int:
         """Give the number of a node's polls that wait here, those included whose end has not been noticed yet."""
         with self._recorder.changed:

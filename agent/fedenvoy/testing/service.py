@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
@@ -29,6 +30,7 @@ class Service:
         period: Seconds between health checks; None: the reply names none.
         chunk_size: Bytes in each chunk of an archive.
         stopping: Whether the server goes down.
+        under_way: The number of calls that neither side has ended, by method.
 
     """
 
@@ -38,11 +40,14 @@ class Service:
     period: float | None
     chunk_size: int
     stopping: bool = False
+    under_way: Counter[str] = field(default_factory=Counter)
 
     def begin(self, method: str, request: Any, context: Context) -> Fault | None:
         """Keep a call, and do what its fault asks before any work."""
         identity = common_name(context)
-        context.add_callback(self._wake)
+        with self.recorder.changed:
+            if context.add_callback(lambda: self._ended(method)):
+                self.under_way[method] += 1
         self.recorder.add(method, request, context.peer(), identity)
         fault = self.faults.take(method)
         if isinstance(fault, Fail):
@@ -60,8 +65,9 @@ class Service:
         """Whether a call still stands."""
         return not self.stopping and context.is_active()
 
-    def _wake(self) -> None:
+    def _ended(self, method: str) -> None:
         with self.recorder.changed:
+            self.under_way[method] -= 1
             self.recorder.changed.notify_all()
 
 
