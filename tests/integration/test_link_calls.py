@@ -87,6 +87,25 @@ def test_B02_a_restarted_director_asks_for_a_new_registration_and_takes_it(
     assert director.nodes["one"].checks == 1
 
 
+def test_B04_a_director_that_forgot_may_refuse_or_fail_the_new_registration(
+    director: SandboxDirector, dial: Dial
+) -> None:
+    link = dial()
+    assert link.register(SHARD, [])
+    director.forget()
+    director.refuse_shards()
+    assert failure(link) is CallKind.REREGISTER
+    assert link.register(SHARD, []) is False
+    director.accept_shapes(None, None)
+    director.fail("UpdateShardInfo", grpc.StatusCode.UNAVAILABLE)
+    with pytest.raises(CallError) as caught:
+        link.register(SHARD, [])
+    assert caught.value.kind is CallKind.RETRYABLE
+    assert failure(link) is CallKind.REREGISTER
+    assert link.register(SHARD, [])
+    assert failure(link) is None
+
+
 def test_B10_the_same_link_finds_a_director_that_came_back(director: SandboxDirector, dial: Dial) -> None:
     link = dial()
     link.register(SHARD, [])
