@@ -78,6 +78,7 @@ def test_B26_a_cut_stream_is_retryable_and_works_the_next_time(
     chunks, error = cut(link)
     assert chunks == after
     assert (error.kind, error.code) == (CallKind.RETRYABLE, code)
+    assert (f"'exp' was cut after {after * CHUNK} bytes" in error.text) is (after > 0)
     assert b"".join(fetch(link)) == ARCHIVE
 
 

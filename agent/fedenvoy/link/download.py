@@ -96,10 +96,11 @@ class Download:
             text = f"brought nothing for {self._idle_timeout:.3g} s after {received} bytes"
             return self._error(CallKind.RETRYABLE, "DEADLINE_EXCEEDED", text)
         failure = self._caller.failure(Rpc.DATA, error, _DEADLINE)
+        if not received or failure.kind is CallKind.CANCELLED:
+            return failure
         # What has begun to arrive is there; whatever broke it was something else, and the next try will tell.
-        if failure.kind is CallKind.WITHDRAWN and received:
-            return CallError(kind=CallKind.RETRYABLE, code=failure.code, text=failure.text)
-        return failure
+        kind = CallKind.RETRYABLE if failure.kind is CallKind.WITHDRAWN else failure.kind
+        return self._error(kind, failure.code, f"was cut after {received} bytes: {failure.text}")
 
     def _error(self, kind: CallKind, code: str, text: str) -> CallError:
         return CallError(kind=kind, code=code, text=f"{Rpc.DATA.value} of {self._experiment!r} {text}")
