@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -203,10 +204,15 @@ def dead_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_B62_a_proxy_takes_the_calls_unless_it_is_turned_off_or_excepted(
-    director: SandboxDirector, dial: Dial, dead_proxy: str, monkeypatch: pytest.MonkeyPatch
+    director: SandboxDirector,
+    dial: Dial,
+    dead_proxy: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with pytest.raises(CallError) as caught:
+    with caplog.at_level(logging.INFO), pytest.raises(CallError) as caught:
         dial().register(SHARD, [])
+    assert f"through the proxy {dead_proxy} (http_proxy)" in caplog.text
     assert caught.value.kind is CallKind.RETRYABLE
     assert not director.calls
     assert f"through the proxy {dead_proxy} (http_proxy)" in caught.value.text

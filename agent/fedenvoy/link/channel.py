@@ -6,14 +6,19 @@ connection, parked call and all. Health checks with a deadline find a dead direc
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 import grpc
 
 from fedenvoy.calls import CallError, CallKind
 from fedenvoy.config import DirectorAddress, LinkSettings, TlsFiles
+from fedenvoy.link.proxy import proxy_text
 
 __all__ = ["MAX_MESSAGE_BYTES", "channel_options", "open_channel", "server_options"]
+
+logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 2**30
 """The largest message, in either direction and on either side; what OpenFL's own channels allow."""
@@ -48,12 +53,14 @@ def channel_options(settings: LinkSettings) -> tuple[tuple[str, int], ...]:
 
 
 def open_channel(director: DirectorAddress, tls: TlsFiles | None, settings: LinkSettings) -> grpc.Channel:
-    """Open a channel; nothing is sent before its first call.
+    """Open a channel, and log which proxy it will use; nothing is sent before its first call.
 
     Raises:
         CallError: A certificate file cannot be read or is not PEM (rejected).
 
     """
+    if proxy := proxy_text(director, os.environ, enabled=settings.proxy):
+        logger.info("%s", proxy)
     options = channel_options(settings)
     if tls is None:
         return grpc.insecure_channel(director.target, options=options)
