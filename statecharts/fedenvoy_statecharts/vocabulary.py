@@ -147,7 +147,10 @@ class Guard(Vocabulary):
         "link up",
         "the director accepted this shard on the current channel, and no check since has said otherwise",
     )
-    FETCH_TRIES_LEFT = "fetch tries left", "fewer cut downloads of this name in a row than `agent.fetch.tries`"
+    FETCH_TRIES_LEFT = (
+        "fetch tries left",
+        "fewer downloads of this name in a row that had begun and were cut than `agent.fetch.tries`",
+    )
     SAME_RUN = "same run", "the name offered is the one in hand"
     STOP_REPORTS = (
         "stop reports",

@@ -55,7 +55,7 @@ class RunningNode:
         with self._changed:
             done = self._changed.wait_for(lambda: predicate(self.records) or self.error is not None, timeout)
             assert self.error is None, repr(self.error)
-            assert done, "not seen: " + "; ".join(map(describe, self.records[-12:]))
+            assert done, "not seen: " + "; ".join(map(describe, self.records))
             return list(self.records)
 
     def wait_state(self, state: State, timeout: float = 20.0, *, times: int = 1) -> list[Record]:

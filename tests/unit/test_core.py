@@ -357,6 +357,17 @@ def test_cut_downloads_are_bounded_per_name_even_when_each_takes_the_link_down()
     assert d.feed(E.FETCH_INTERRUPTED) is State.REPORTING
 
 
+def test_downloads_that_find_no_director_use_up_no_tries() -> None:
+    d = Driver().to_idle()
+    d.feed(E.EXPERIMENT_OFFERED)
+    for _ in range(10):
+        gone = Problem(event=E.FETCH_INTERRUPTED, scopes=d.core.snapshot().scopes, text="gone", code="UNAVAILABLE")
+        assert d.send(gone) is State.REVIEWING_PLAN
+        assert d.asked_for(Fetch).delay > 0
+    d.feed(E.DIRECTOR_LOST)
+    assert d.feed(E.FETCH_INTERRUPTED) is State.DISCONNECTED
+
+
 @pytest.mark.parametrize(
     ("detail", "expected"),
     [("full", "boom\nTraceback ..."), ("summary", "boom"), ("code", "failed on this node (exception)")],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,19 @@ class _Run:
     jobs: list[Job] = field(default_factory=list)
     over: Cancel = field(default_factory=Cancel)
     """Set once nothing of the run is left."""
+
+
+def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Pass chunks on; a failure after the first is told as a cut download, whatever ended the connection."""
+    begun = False
+    try:
+        for chunk in chunks:
+            begun = True
+            yield chunk
+    except CallError as error:
+        if not begun or error.kind is CallKind.CANCELLED:
+            raise
+        raise CallError(kind=error.kind, code="CUT", text=error.text) from error
 
 
 class Experiments:
@@ -114,7 +127,7 @@ class Experiments:
         if link is None:
             raise CallError(kind=CallKind.RETRYABLE, code="UNAVAILABLE", text="there is no channel to the director")
         chunks = link.experiment_data(command.experiment, lambda call: cancel.on_cancel(call.cancel))
-        digest = receive(chunks, directory / ARCHIVE, self._site.config.agent.archive, cancel)
+        digest = receive(_begun(chunks), directory / ARCHIVE, self._site.config.agent.archive, cancel)
         logger.info("received the archive of %r, sha256 %s", command.experiment[:100], digest)
         return digest
 

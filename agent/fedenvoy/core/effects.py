@@ -116,7 +116,7 @@ def _begin_run(step: Step) -> None:
     step.data.runs += 1
     step.data.declines = 0
     name = step.message.experiment
-    step.data.run = Run(number=step.data.runs, experiment=name, fetch_failures=step.data.cuts.pop(name, 0))
+    step.data.run = Run(number=step.data.runs, experiment=name, cuts=step.data.cuts.pop(name, 0))
     step.experiment = name
 
 
@@ -135,9 +135,10 @@ def _fetch(step: Step) -> None:
 def _fetch_later(step: Step) -> None:
     run = step.data.run
     assert run is not None
-    run.fetch_failures += 1
-    step.attempt = run.fetch_failures
-    _ask_fetch(step, retry_delay(run.fetch_failures, step.rng))
+    run.cuts = run.cuts_with(step.message)
+    run.fetches += 1
+    step.attempt = run.fetches
+    _ask_fetch(step, retry_delay(run.fetches, step.rng))
 
 
 def _note_approval(step: Step) -> None:

@@ -38,7 +38,7 @@ def _poll_tries_left(q: Question) -> bool:
 
 
 def _fetch_tries_left(q: Question) -> bool:
-    return q.data.run is not None and q.data.run.fetch_failures + 1 < q.settings.fetch.tries
+    return q.data.run is not None and q.data.run.cuts_with(q.message) < q.settings.fetch.tries
 
 
 def _deliver_tries_left(q: Question) -> bool:

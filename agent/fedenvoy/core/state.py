@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fedenvoy_statecharts import State
 
 from fedenvoy.commands import Report
-from fedenvoy.events import DeviceReading, Scopes
+from fedenvoy.events import DeviceReading, Message, Problem, Scopes
 
 __all__ = ["CarriedOver", "Data", "Link", "Memory", "Pending", "Run", "Snapshot"]
 
@@ -59,7 +59,9 @@ class Run:
     Attributes:
         number: Its number in this session.
         experiment: Name as the director knows it.
-        fetch_failures: Downloads of that name that were cut in a row.
+        fetches: Downloads of it that failed.
+        cuts: Downloads of that name in a row that had begun and were cut; one that finds no director is not the archive's
+            fault, and ends by the failure detector.
         digest: SHA-256 of the approved archive; empty before.
         engine: Name of the engine; empty before approval.
 
@@ -67,10 +69,16 @@ class Run:
 
     number: int
     experiment: str
-    fetch_failures: int = 0
+    fetches: int = 0
+    cuts: int = 0
     digest: str = ""
     engine: str = ""
     orphan_clock: bool = False
+
+    def cuts_with(self, interruption: Message) -> int:
+        """Give the number of cut downloads when this one is counted."""
+        unreached = isinstance(interruption, Problem) and interruption.code == "UNAVAILABLE"
+        return self.cuts if unreached else self.cuts + 1
 
 
 @dataclass(slots=True)

@@ -36,7 +36,7 @@ def drop_run(step: Step) -> None:
     assert run is not None
     step.experiment = run.experiment
     if step.message.event is Event.FETCH_INTERRUPTED and step.report is None:
-        step.data.cuts[run.experiment] = run.fetch_failures + 1
+        step.data.cuts[run.experiment] = run.cuts_with(step.message)
     step.ask(EndRun(scopes=step.data.scopes))
     step.ask(Disarm(timer=Timer.ORPHAN))
     step.data.run = None
