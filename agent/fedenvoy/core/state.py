@@ -60,7 +60,7 @@ class Run:
         number: Its number in this session.
         experiment: Name as the director knows it.
         fetches: Downloads of it that failed.
-        cuts: Downloads of that name in a row that had begun and were cut; one that finds no director is not the archive's
+        cuts: Downloads of that name in a row that had begun and were cut; one that finds no director is not its
             fault, and ends by the failure detector.
         digest: SHA-256 of the approved archive; empty before.
         engine: Name of the engine; empty before approval.
