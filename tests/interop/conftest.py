@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.interop)
-            item.add_marker(pytest.mark.timeout(180))
+            item.add_marker(pytest.mark.timeout(240))
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +92,7 @@ class Federation:
     def __init__(self, place: Path, python: Path, stack: ExitStack, certificates: Mapping[str, TlsFiles]) -> None:
         self.place = place
         self.python = python
-        self.deadline = Deadline(150)
+        self.deadline = Deadline(200)
         self.lines = Lines()
         self.views = {name: NodeView(name) for name in NAMES}
         self._stack = stack

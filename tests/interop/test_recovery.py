@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +47,7 @@ def test_B6_a_node_killed_in_training_rejoins(federation: Start) -> None:
 
 
 def test_B43_a_training_that_raises_fails_the_experiment(federation: Start) -> None:
-    """The director learns it, from one report."""
+    """The director learns it, from one report of each node, and in words."""
     group = federation({})
     for name in (A, B):
         group.node(name)
@@ -54,8 +55,10 @@ def test_B43_a_training_that_raises_fails_the_experiment(federation: Start) -> N
     for name in (A, B):
         view = group.wait(name, lambda view: view.done)
         assert "the scanner is upside down" in view.trouble
-    director = group.director.child.log.read_text("utf-8")
-    assert "the scanner is upside down" in director
+    told = unwrapped(group.director.child.log)
+    for name in (A, B):
+        assert told.count(f"Collaborator {name} failed with error code: 1") == 1
+    assert "the scanner is upside down" in told
 
 
 def test_B45_with_tls_a_report_is_sent_unconfirmed(federation: Start, certificates: Mapping[str, TlsFiles]) -> None:
@@ -71,6 +74,11 @@ def test_B45_with_tls_a_report_is_sent_unconfirmed(federation: Start, certificat
         assert nodes[name].exit_code is None
         delivered = [told for told in journal(nodes[name].log) if told["event"] == "report_delivered"]
         assert len(delivered) == 1
+
+
+def unwrapped(log: Path) -> str:
+    """Read a log of OpenFL's as one line: it is cut at a column, and each line ends in a file's name and number."""
+    return re.sub(r"(\s+\w+\.py:\d+)?\s*\n\s*", " ", log.read_text("utf-8"))
 
 
 def journal(log: Path) -> list[dict[str, object]]:

@@ -110,16 +110,9 @@ def openfl_environment(
         base = python or find_python(deadline)
         purpose = "make the environment for OpenFL"
         uv("venv", "--quiet", "--python", base, str(directory), deadline=deadline, purpose=purpose)
-        uv(
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            str(interpreter),
-            *requirements,
-            deadline=deadline,
-            purpose="install OpenFL",
-        )
+        # Compiled once here: six programs import OpenFL at the same time soon, and some users forbid Python to write.
+        install = ("pip", "install", "--quiet", "--compile-bytecode", "--python", str(interpreter))
+        uv(*install, *requirements, deadline=deadline, purpose="install OpenFL")
         ready.write_text(wanted, "utf-8")
     return interpreter
 
