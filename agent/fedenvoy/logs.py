@@ -230,3 +230,5 @@ def setup(level: str, fmt: str, stream: TextIO | None = None) -> None:
     number = int(getattr(logging, level.upper()))
     root.setLevel(max(number, logging.INFO))
     logging.getLogger("fedenvoy").setLevel(number)
+    # The machine's library tells every step of its own at INFO; ours is told once, by `log_transition`.
+    logging.getLogger("transitions").setLevel(logging.WARNING)

@@ -15,7 +15,7 @@ import pytest
 AGENT = Path(fedenvoy.__file__).parent
 CHARTS = Path(fedenvoy_statecharts.__file__).parent
 
-LEAVES = {"events", "commands", "config", "errors", "ports", "calls", "cancel", "backoff", "logs", "processes"}
+LEAVES = {"events", "commands", "config", "errors", "ports", "calls", "cancel", "backoff", "waits", "logs", "processes"}
 ADAPTERS = {"link", "monitor", "workspace", "engines", "store"}
 ALLOWED: dict[str, set[str]] = {
     "machine": set(),
@@ -42,6 +42,7 @@ VENDOR_HOMES = {
     "transitions": {"machine"},
     "grpc": {"link", "testing"},
     "google": {"link", "wire", "testing"},
+    "tenacity": {"waits", "workspace"},
     "pynvml": {"monitor"},
     "sqlite3": {"store"},
     "uv": {"workspace", "demo"},
@@ -109,7 +110,7 @@ def test_child_programs_need_the_standard_library_until_they_run_the_experiment(
     [
         ("fedenvoy", {"grpc", "google", "transitions", "yaml", "pynvml", "rich", "click", "cattrs"}),
         ("fedenvoy.cli", {"grpc", "google", "transitions", "pynvml", "rich", "sqlite3"}),
-        ("fedenvoy.envoy", {"grpc", "pynvml", "rich", "click", "cloudpickle", "hypothesis"}),
+        ("fedenvoy.envoy", {"grpc", "pynvml", "rich", "click", "cloudpickle", "hypothesis", "tenacity", "asyncio"}),
     ],
 )
 def test_heavy_things_are_loaded_when_they_are_needed(module: str, absent: set[str]) -> None:

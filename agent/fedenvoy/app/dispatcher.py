@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedenvoy_statecharts import Event
 
 from fedenvoy.app.connection import Connection
-from fedenvoy.app.experiments import Experiments
 from fedenvoy.app.jobs import Job, Jobs
 from fedenvoy.app.site import Site
 from fedenvoy.cancel import Cancel
@@ -30,6 +29,9 @@ from fedenvoy.commands import (
 )
 from fedenvoy.events import Post, Problem, Shard
 
+if TYPE_CHECKING:
+    from fedenvoy.app.experiments import Experiments
+
 __all__ = ["Dispatcher"]
 
 logger = logging.getLogger(__name__)
@@ -49,28 +51,44 @@ _IF_IT_CANNOT_START: dict[type[Command], Event] = {
 class Dispatcher:
     """Carries out commands. Called by the owner thread alone; never blocks, never raises."""
 
-    def __init__(self, *, site: Site, post: Post, jobs: Jobs, connection: Connection, experiments: Experiments) -> None:
+    def __init__(self, *, site: Site, post: Post, jobs: Jobs, connection: Connection) -> None:
         self._site = site
         self._post = post
         self._jobs = jobs
         self._connection = connection
-        self._experiments = experiments
+        self._experiments: Experiments | None = None
         self._activity: Job | None = None
         self._entry = 0
         self._ways: dict[type[Command], Callable[[Any], None]] = {
             DescribeShard: lambda c: self._begin(c, self._describe(c)),
             Poll: lambda c: self._begin(c, connection.poll(c)),
-            Fetch: lambda c: self._begin(c, experiments.fetch(c)),
-            Prepare: lambda c: self._begin(c, experiments.prepare(c)),
-            Launch: lambda c: self._begin(c, experiments.launch(c)),
-            Deliver: lambda c: self._begin(c, connection.deliver(c, experiments.wait_over)),
+            Fetch: lambda c: self._begin(c, self.experiments.fetch(c)),
+            Prepare: lambda c: self._begin(c, self.experiments.prepare(c)),
+            Launch: lambda c: self._begin(c, self.experiments.launch(c)),
+            Deliver: lambda c: self._begin(c, connection.deliver(c, self._wait_over)),
             Dial: connection.dial,
             DropLink: lambda _c: connection.drop(),
             CheckHealth: connection.check,
-            WatchOffers: lambda c: experiments.watch(c.scopes.run, connection.watch(c)),
+            WatchOffers: lambda c: self.experiments.watch(c.scopes.run, connection.watch(c)),
             CancelActivity: self._cancel,
-            EndRun: experiments.end,
+            EndRun: lambda c: self.experiments.end(c),  # noqa: PLW0108 - made when first wanted
         }
+
+    @property
+    def experiments(self) -> Experiments:
+        """The experiment's side; it loads what an idle node does not need, so it is made for the first offer."""
+        if self._experiments is None:
+            from fedenvoy.app.experiments import Experiments  # noqa: PLC0415
+
+            connection = self._connection
+            self._experiments = Experiments(
+                site=self._site, post=self._post, jobs=self._jobs, link=lambda: connection.link
+            )
+        return self._experiments
+
+    def _wait_over(self, cancel: Cancel) -> None:
+        if self._experiments is not None:
+            self._experiments.wait_over(cancel)
 
     def dispatch(self, command: Command) -> None:
         """Begin carrying a command out."""

@@ -18,7 +18,6 @@ from fedenvoy_statecharts import Event, State
 
 from fedenvoy.app.connection import Connection
 from fedenvoy.app.dispatcher import Dispatcher
-from fedenvoy.app.experiments import Experiments
 from fedenvoy.app.jobs import Jobs
 from fedenvoy.app.site import Site
 from fedenvoy.commands import End, Record
@@ -149,8 +148,7 @@ class Node:
             readings=sampler.readings,
         )
         stack.callback(connection.drop)
-        experiments = Experiments(site=site, post=loop.post, jobs=jobs, link=lambda: connection.link)
-        dispatcher = Dispatcher(site=site, post=loop.post, jobs=jobs, connection=connection, experiments=experiments)
+        dispatcher = Dispatcher(site=site, post=loop.post, jobs=jobs, connection=connection)
         stack.callback(dispatcher.close)
         sampler.start()
         return loop

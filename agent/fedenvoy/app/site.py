@@ -8,16 +8,18 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedenvoy.cancel import Cancel
 from fedenvoy.config import NodeConfig, ShardSource
 from fedenvoy.engines.descriptors import describe, describe_instance, pickle_descriptor
-from fedenvoy.engines.process import visible_devices
 from fedenvoy.events import ShardDescription
 from fedenvoy.ports import EngineNeeds, ExperimentFiles, RunSpec
-from fedenvoy.workspace.environments import Environments
+
+if TYPE_CHECKING:
+    from fedenvoy.workspace.environments import Environments
 
 __all__ = ["Site", "node_directory", "state_root"]
 
@@ -73,7 +75,13 @@ class Site:
         self.node_dir = node_directory(config, environ)
         self.python = config.agent.python or Path(sys.executable)
         self.requirements = config.agent.requirements.site if config.install_requirements else None
-        self.environments = Environments(self.root, config.agent.requirements, config.agent.python)
+
+    @cached_property
+    def environments(self) -> Environments:
+        """The environments built on this machine; uv is not looked for until one is wanted."""
+        from fedenvoy.workspace.environments import Environments  # noqa: PLC0415
+
+        return Environments(self.root, self.config.agent.requirements, self.config.agent.python)
 
     @property
     def inherit(self) -> bool:
@@ -106,6 +114,8 @@ class Site:
 
     def run_spec(self, run_dir: Path, files: ExperimentFiles) -> RunSpec:
         """Give all that a child process gets."""
+        from fedenvoy.engines.process import visible_devices  # noqa: PLC0415 - here an experiment is at hand
+
         shard, tls = self.config.shard, self.config.tls
         return RunSpec(
             run_dir=run_dir,
