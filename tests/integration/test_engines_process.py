@@ -311,20 +311,20 @@ def test_a_result_that_user_code_forged_or_broke_is_not_believed(home: Path) -> 
     assert run(make(home, forge.format('{"ok": true, "metrics": {"a": "b", "c": 1}}', 0), name="c")).metrics == {"c": 1}
 
 
-def test_threads_and_forks_left_behind_do_not_hold_or_change_the_end(home: Path) -> None:
-    result = run(
-        make(
-            home,
-            """
-            threading.Thread(target=time.sleep, args=(3600,)).start()
-            if os.fork() == 0:
-                return {"from": 2}
-            time.sleep(0.1)
-            return {"from": 1}
-            """,
-        )
-    )
-    assert (result.ok, result.metrics) == (True, {"from": 1})
+def test_threads_left_behind_do_not_hold_the_end(home: Path) -> None:
+    body = "threading.Thread(target=time.sleep, args=(3600,)).start()\nreturn {'done': 1}"
+    assert run(make(home, body)).metrics == {"done": 1}
+
+
+def test_a_fork_that_returns_into_the_childs_own_code_writes_no_result(home: Path) -> None:
+    body = """
+        fork = os.fork()
+        if fork == 0:
+            return {"from": "the fork"}
+        os.waitpid(fork, 0)
+        os._exit(0)
+    """
+    assert run(make(home, body)).error == "exited with 0 before it was finished"
 
 
 def test_an_interpreter_that_is_not_there_is_one_sentence(home: Path) -> None:
@@ -475,6 +475,18 @@ def test_B83_nothing_survives_when_the_agent_is_killed(home: Path, pipe: Pipe, c
         pipe.wait_end()
 
 
+def test_B83_a_child_dies_with_its_guard_although_its_agent_cannot_act(home: Path, pipe: Pipe) -> None:
+    with other_agent(make(home, WAIT_FOR_EVER), pipe) as agent:
+        pipe.line()
+        agent.send_signal(signal.SIGSTOP)
+        os.kill(guard_of(agent), signal.SIGKILL)
+        pipe.wait_end()
+
+
+def guard_of(agent: subprocess.Popen[bytes]) -> int:
+    return int(Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text())
+
+
 def test_B83_what_survived_guard_and_agent_is_ended_by_the_next_start(home: Path, pipe: Pipe) -> None:
     state = home.parent / "state"
     state.mkdir()
@@ -484,8 +496,7 @@ def test_B83_what_survived_guard_and_agent_is_ended_by_the_next_start(home: Path
         assert pipe.line() == "daemon runs"
         agent.send_signal(signal.SIGSTOP)  # so that it cannot clean up
         token = json.loads((spec.run_dir / "spec.json").read_text())["token"]
-        guard = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text()
-        os.kill(int(guard), signal.SIGKILL)
+        os.kill(guard_of(agent), signal.SIGKILL)
         agent.send_signal(signal.SIGKILL)
         agent.wait()
         assert list(members(token)), "the daemon must have survived for this test to mean anything"

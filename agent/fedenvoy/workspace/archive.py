@@ -117,8 +117,6 @@ def _judge(
     entries: list[zipfile.ZipInfo], packed: int, limits: ArchiveSettings
 ) -> dict[tuple[str, ...], zipfile.ZipInfo]:
     """Give the entries by their path parts, or refuse the whole."""
-    if limits.max_entries and len(entries) > limits.max_entries:
-        raise ArchiveError(f"the archive holds more than {limits.max_entries} files and directories")
     unpacked = sum(entry.file_size for entry in entries)
     if limits.max_unpacked_bytes and unpacked > limits.max_unpacked_bytes:
         raise ArchiveError(f"the archive unpacks to {unpacked} bytes; at most {limits.max_unpacked_bytes} are accepted")
