@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,13 +221,13 @@ def test_on_a_terminal_there_is_a_table() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
     assert "a step" in out.getvalue()
-    assert "digits" in out.getvalue()
+    assert "starting" in out.getvalue()
 
 
 def test_the_result_is_a_path_and_a_table() -> None:
     out = io.StringIO()
     node = NodeView("a", path=("Idle", "Training", "Reporting", "Idle"))
-    print_result(Console(file=out, width=30), [node], {"accuracy": {"a": "0.95"}})
+    print_result(Console(file=out, width=30), [node], {"accuracy": {"a": "0.95"}}, title="what came out")
     assert "Idle -> Training -> Reporting -> Idle" in out.getvalue()
     assert "0.95" in out.getvalue()
 
@@ -273,31 +274,41 @@ def only(found: dict[str, str]) -> Callable[..., str]:
     return uv
 
 
-def test_an_environment_is_made_once(tmp_path: Path) -> None:
-    deadline = Deadline(50)
-    interpreter = environment.openfl_environment(
-        tmp_path / "e", deadline, python=sys.executable, requirements=["iniconfig"]
-    )
-    program = [str(interpreter), "-c", "import iniconfig; print(iniconfig.__file__)"]
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    """A requirement that needs no index."""
+    wheel = tmp_path / "tiny-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny.py", "")
+        archive.writestr("tiny-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1\n")
+        archive.writestr("tiny-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("tiny-1.dist-info/RECORD", "")
+    return str(wheel)
+
+
+def make(directory: Path, requirement: str) -> Path:
+    return environment.openfl_environment(directory, Deadline(50), python=sys.executable, requirements=[requirement])
+
+
+def test_an_environment_is_made_once(tmp_path: Path, tiny: str) -> None:
+    interpreter = make(tmp_path / "e", tiny)
+    program = [str(interpreter), "-c", "import tiny; print(tiny.__file__)"]
     where = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     assert where.startswith(str(tmp_path))
     made = (tmp_path / "e" / "pyvenv.cfg").stat().st_mtime_ns
-    environment.openfl_environment(tmp_path / "e", deadline, python=sys.executable, requirements=["iniconfig"])
+    make(tmp_path / "e", tiny)
     assert (tmp_path / "e" / "pyvenv.cfg").stat().st_mtime_ns == made
 
 
-def test_an_environment_that_was_cut_off_is_made_anew(tmp_path: Path) -> None:
+def test_an_environment_that_was_cut_off_is_made_anew(tmp_path: Path, tiny: str) -> None:
     (tmp_path / "e" / "bin").mkdir(parents=True)
     (tmp_path / "e" / "bin" / "python").touch()
-    environment.openfl_environment(tmp_path / "e", Deadline(50), python=sys.executable, requirements=["iniconfig"])
-    subprocess.run([str(tmp_path / "e" / "bin" / "python"), "-c", "import iniconfig"], check=True)
+    subprocess.run([str(make(tmp_path / "e", tiny)), "-c", "import tiny"], check=True)
 
 
 def test_an_installation_that_fails_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DemoError, match=r"(?s)^uv could not install OpenFL: .*not a requirement") as caught:
-        environment.openfl_environment(
-            tmp_path / "e", Deadline(50), python=sys.executable, requirements=["not a requirement"]
-        )
+    with pytest.raises(DemoError, match=r"^uv could not install OpenFL: .*not a requirement") as caught:
+        make(tmp_path / "e", "not a requirement")
     assert "\n" not in str(caught.value)
 
 

@@ -46,8 +46,8 @@ def cache() -> Path:
 
 @pytest.fixture(scope="session")
 def openfl_python(cache: Path) -> Path:
-    """The interpreter of an environment that holds OpenFL 1.6 and nothing of fedenvoy."""
-    return openfl_environment(cache / "openfl", Deadline(170))
+    """The interpreter of an environment that holds OpenFL 1.6 and nothing of fedenvoy; where the demo looks for it."""
+    return openfl_environment(cache / "fedenvoy" / "openfl-1.6", Deadline(170))
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +69,18 @@ def shared_python(cache: Path) -> Path:
         install = ("pip", "install", "--quiet", "--python", str(python), "--reinstall-package", "fedenvoy")
         uv(*install, f"fedenvoy[openfl] @ {wheel.as_uri()}", deadline=deadline, purpose="install the wheel")
     return python
+
+
+def found_here() -> dict[str, str]:
+    """Where a program finds the fedenvoy that is tested, installed or not, whatever directory it runs in."""
+    roots = {Path(module.__file__ or "").parents[1] for module in (fedenvoy, fedenvoy_statecharts)}
+    return {"PYTHONPATH": os.pathsep.join(map(str, sorted(roots)))}
+
+
+@pytest.fixture(scope="session")
+def sources() -> Mapping[str, str]:
+    """The variables with which a program finds the fedenvoy that is tested."""
+    return found_here()
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +127,7 @@ class Federation:
             tls=self.director.certificates.get(name),
             lines=self.lines,
             python=sys.executable if python is None else str(python),
-            environment=sources() if python is None else {"PYTHONPATH": ""},
+            environment=found_here() if python is None else {"PYTHONPATH": ""},
         )
         return self._stack.enter_context(child)
 
@@ -153,12 +165,6 @@ class Federation:
             if line.source in self.views:
                 self.views[line.source] = view_after(self.views[line.source], line.text)
         return self.views[name]
-
-
-def sources() -> dict[str, str]:
-    """Where a node finds the fedenvoy that is tested, installed or not, whatever directory it runs in."""
-    roots = {Path(module.__file__ or "").parents[1] for module in (fedenvoy, fedenvoy_statecharts)}
-    return {"PYTHONPATH": os.pathsep.join(map(str, sorted(roots)))}
 
 
 Start = Callable[[Mapping[str, TlsFiles]], Federation]

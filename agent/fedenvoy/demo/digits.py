@@ -51,18 +51,18 @@ def play(stage: Stage) -> None:
             tls=certificates["director"], sample_shape=["8", "8"], target_shape=["1"], period=2.0
         )
         stack.enter_context(director)
-        stage.view.say(f"a director listens on {director.address}, with throwaway certificates for everyone")
+        stage.view.say(f"a director listens on {director.address}; everyone has a throwaway certificate")
         nodes = [
             stack.enter_context(_node(stage, name, number, director.address, certificates[name]))
             for number, name in enumerate(NAMES)
         ]
         stage.follow(nodes, _all_idle, waiting_for="the nodes to register")
-        stage.view.say("both nodes are free; the director offers them an experiment that needs scikit-learn")
+        stage.view.say("both nodes are free; the director offers them an experiment")
         director.offer(EXPERIMENT, _archive(), NAMES)
         stage.follow(nodes, _all_done, waiting_for="the experiment")
         director.finish(EXPERIMENT)
         stage.stop(nodes)
-    print_result(stage.console, stage.nodes.values(), _columns(stage.nodes))
+    print_result(stage.console, stage.nodes.values(), _columns(stage.nodes), title="what each node learnt by itself")
     for node in stage.nodes.values():
         _check(node)
 

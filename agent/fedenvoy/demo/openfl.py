@@ -25,11 +25,6 @@ __all__ = ["play"]
 NAMES = ("hospital-a", "hospital-b")
 SAMPLES = (150, 250)
 
-_WHOSE = {
-    "aggregated_model_validate": "all nodes' weights",
-    "locally_tuned_model_validate": "own weights after training",
-}
-
 
 def play(stage: Stage, cache: Path) -> None:
     """Make the environment, start everything, wait for the director's "finished", show what came out, end everything.
@@ -44,9 +39,9 @@ def play(stage: Stage, cache: Path) -> None:
     """
     with ExitStack() as stack:
         stack.enter_context(stage.view)
-        stage.view.say(f"OpenFL 1.6 gets an environment of its own in {cache} (kept for the next time)")
+        stage.view.say(f"OpenFL 1.6 gets an environment of its own, kept in {cache}")
         python = openfl_environment(cache, stage.deadline)
-        stage.view.say("OpenFL's director starts, with throwaway certificates for everyone")
+        stage.view.say("OpenFL's director starts; everyone has a throwaway certificate")
         certificates = throwaway(stage.directory("certificates"), "localhost", "scientist", *NAMES)
         director = stack.enter_context(serve(python, stage.directory("director"), stage.deadline, certificates))
         nodes = [stack.enter_context(_node(stage, number, director)) for number in range(len(NAMES))]
@@ -60,9 +55,13 @@ def play(stage: Stage, cache: Path) -> None:
         outcome = read_outcome(person)
         if outcome.status != "finished":
             raise DemoError(f"the director says {outcome.status!r}, expected 'finished'")
-        stage.view.say("the director says: finished")
         stage.stop(nodes)
-    print_result(stage.console, stage.nodes.values(), _columns(outcome.metrics))
+    print_result(
+        stage.console,
+        stage.nodes.values(),
+        _columns(outcome.metrics),
+        title="mean squared error on the points that each node held out",
+    )
 
 
 def _node(stage: Stage, number: int, director: Director) -> Child:
@@ -82,17 +81,20 @@ def _tell(stage: Stage, line: Line) -> None:
     if told["event"] == "online":
         stage.view.say(f"online with the director: {', '.join(told['nodes'])}")
     elif told["event"] == "submitted":
-        stage.view.say("a two-round experiment is submitted; the director looks for new ones every 10 s")
+        stage.view.say("two rounds are submitted; the director looks every 10 s")
     elif told["event"] == "status":
         stage.view.say(f"the director says: {told['status']}")
 
 
 def _columns(metrics: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, str]]:
-    """Give one column for each measurement: the error on the points each node held out, with whose weights."""
-    columns: dict[str, dict[str, str]] = defaultdict(dict)
+    """Give one column for each moment of the experiment, in order: the error then, on the points each node held out."""
+    columns: dict[tuple[int, str], dict[str, str]] = defaultdict(dict)
     for metric in metrics:
-        whose = _WHOSE.get(metric["task_name"])
-        if whose and metric["metric_origin"] in NAMES:
-            title = f"round {metric['round'] + 1}, {whose}"
-            columns[title][metric["metric_origin"]] = f"error {metric['metric_value']:.3f}"
-    return dict(sorted(columns.items()))
+        before = metric["task_name"] == "aggregated_model_validate"
+        after = metric["task_name"] == "locally_tuned_model_validate"
+        if (before or after) and metric["metric_origin"] in NAMES:
+            number = metric["round"]
+            title = f"averaged after round {number}" if before and number else "at the start"
+            title = f"trained in round {number + 1}" if after else title
+            columns[2 * number + after, title][metric["metric_origin"]] = f"{metric['metric_value']:.3f}"
+    return {title: cells for (_, title), cells in sorted(columns.items())}

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from fedenvoy_statecharts import Event, State
+
 from fedenvoy.demo.nodes import NodeView
 
 if TYPE_CHECKING:
@@ -92,8 +94,9 @@ class LiveView:
 
     def say(self, text: str) -> None:
         """Write the step above the table."""
-        self._console.print(f"[dim]{self._elapsed():6.1f} s[/dim]  ", end="")
-        self._console.print(text, highlight=False, markup=False)
+        from rich.text import Text  # noqa: PLC0415
+
+        self._console.print(Text(f"{self._elapsed():6.1f} s  ", "dim").append(text, "default not dim"))
 
     def show(self, nodes: Mapping[str, NodeView]) -> None:
         """Draw the table again."""
@@ -101,25 +104,32 @@ class LiveView:
             before = self._nodes.get(name)
             if before is None or before.state != node.state:
                 self._since[name] = time.monotonic()
-        self._nodes = dict(nodes)
+        if self._nodes != nodes:
+            self._nodes = dict(nodes)
+            if self._live is not None:
+                self._live.refresh()
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._start
 
     def _table(self) -> RenderableType:
+        from rich.box import ROUNDED  # noqa: PLC0415
         from rich.spinner import Spinner  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
         if not self._nodes:
             return Text()
-        table = Table("node", "state", "for", "because of", "experiment", expand=False)
+        # As wide as the longest words, so that the table stands still.
+        table = Table("node", box=ROUNDED)
+        table.add_column("state", min_width=max(map(len, State)))
+        table.add_column("for", min_width=5, justify="right")
+        table.add_column("because of", min_width=max(map(len, Event)))
         for name, node in self._nodes.items():
             state = Text(node.state, _COLOURS.get(node.state, ""))
+            where = state if node.state else Spinner("dots", "starting")
             since = f"{time.monotonic() - self._since[name]:.0f} s"
-            table.add_row(
-                name, state if node.state else Spinner("dots", "starting"), since, node.event, node.experiment
-            )
+            table.add_row(name, where, since, node.event)
         return table
 
     def __enter__(self) -> LiveView:  # noqa: PYI034
@@ -136,27 +146,34 @@ class LiveView:
         self._live.__exit__(kind, error, trace)
 
 
-def print_result(console: Console, nodes: Iterable[NodeView], columns: Mapping[str, Mapping[str, str]]) -> None:
+def print_result(
+    console: Console, nodes: Iterable[NodeView], columns: Mapping[str, Mapping[str, str]], *, title: str
+) -> None:
     """Write the path each node took, and a table of what came out.
 
     Args:
         console: Where to.
         nodes: Every node.
         columns: For each column's title, the cell of each node by name.
+        title: What the table shows.
 
     """
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.padding import Padding  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    table = Table("node", box=SIMPLE_HEAD, title=title, title_justify="left", title_style="")
+    for column in columns:
+        table.add_column(column, justify="right")
     console.print()
     for node in nodes:
         console.print(f"{node.name} went through")
-        path = Text("  ")
-        for number, state in enumerate(node.path):
-            path.append(" -> " if number else "").append(state, _COLOURS.get(state, ""))
-        console.print(path, soft_wrap=not console.is_terminal)
-    console.print()
-    table = Table("node", *columns)
-    for node in nodes:
+        path = Text(" -> ").join(Text(state, _COLOURS.get(state, "")) for state in node.path)
+        if console.is_terminal:
+            console.print(Padding(path, (0, 0, 0, 2)))
+        else:
+            console.print(Text("  ").append_text(path), soft_wrap=True)
         table.add_row(node.name, *(cells.get(node.name, "") for cells in columns.values()))
+    console.print()
     console.print(table)
