@@ -20,6 +20,7 @@ __all__ = [
     "EngineNeeds",
     "ExperimentFiles",
     "GpuProbe",
+    "HealthPort",
     "HealthReply",
     "RunSpec",
 ]
@@ -40,8 +41,19 @@ class Call(Protocol):
         """End it; its waiter gets `CallCancelled`. Thread-safe; harmless when it is over."""
 
 
-class DirectorPort(Protocol):
-    """One channel to the director, of one epoch. Every call has a deadline and raises `link.CallError`."""
+class HealthPort(Protocol):
+    """What the health monitor needs of a channel."""
+
+    def health_check(self, *, running: bool, readings: Sequence[DeviceReading]) -> HealthReply:
+        """Tell that this node lives; has a deadline and raises `calls.CallError`."""
+
+
+class DirectorPort(HealthPort, Protocol):
+    """One channel to the director, of one epoch. Every call has a deadline and raises `calls.CallError`."""
+
+    @property
+    def period(self) -> float:
+        """Seconds between health checks, as the director last said."""
 
     def register(self, shard: ShardDescription, devices: Sequence[int | str]) -> bool:
         """Tell the shard; give the director's answer."""
@@ -51,9 +63,6 @@ class DirectorPort(Protocol):
 
     def experiment_data(self, experiment: str, on_call: Callable[[Call], object]) -> Iterator[bytes]:
         """Stream the archive's chunks; each is checked against the size it states."""
-
-    def health_check(self, *, running: bool, readings: Sequence[DeviceReading]) -> HealthReply:
-        """Tell that this node lives."""
 
     def experiment_failed(self, experiment: str, code: int, text: str) -> None:
         """Tell that an experiment failed or was rejected here."""

@@ -15,6 +15,7 @@ from fedenvoy.cancel import Cancel
 from fedenvoy.commands import CheckHealth, Deliver, Dial, Poll, WatchOffers
 from fedenvoy.errors import FedenvoyError
 from fedenvoy.events import DeviceReading, Message, Offer, Post, Problem, ShardDescription
+from fedenvoy.monitor.detector import DEFAULT_PERIOD
 from fedenvoy.monitor.health import HealthMonitor
 from fedenvoy.ports import DirectorPort
 
@@ -35,7 +36,7 @@ class Connection:
     """Holds the present channel and the work that needs it. Its methods are called by the owner thread alone.
 
     Args:
-        open_link: Opens a channel; reads the certificates anew each time.
+        open_link: Opens a channel, given the last known seconds between health checks; reads the certificates anew.
         target: The director's address, for people.
         devices: The GPUs to register, in order.
         post: Tells the owner thread.
@@ -48,7 +49,7 @@ class Connection:
     def __init__(
         self,
         *,
-        open_link: Callable[[], DirectorPort],
+        open_link: Callable[[float], DirectorPort],
         target: str,
         devices: Sequence[int | str],
         post: Post,
@@ -64,6 +65,7 @@ class Connection:
         self._monitor = monitor
         self._readings = readings
         self._link: DirectorPort | None = None
+        self._period = DEFAULT_PERIOD
         self._checked: DirectorPort | None = None
         self._dialling: Job | None = None
         self._rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
@@ -78,6 +80,8 @@ class Connection:
     def drop(self) -> None:
         """End the present channel with everything that runs on it, a dial under way included."""
         self._monitor.end()
+        if self._link is not None:
+            self._period = self._link.period
         self._link = None
         if self._dialling is not None:
             self._dialling.cancel.cancel()
@@ -93,7 +97,7 @@ class Connection:
         def work(cancel: Cancel) -> None:
             logger.info("dialling the director at %s", self._target)
             try:
-                link = self._open_link()
+                link = self._open_link(self._period)
                 # The callback stays when the job is over: dropping the link closes the channel.
                 cancel.on_cancel(link.close)
                 assert self.shard is not None

@@ -28,6 +28,7 @@ from fedenvoy.events import DeviceReading, Message, Problem
 from fedenvoy.logs import log_transition
 from fedenvoy.loop import Loop
 from fedenvoy.monitor import gpu_sampler
+from fedenvoy.monitor.detector import DEFAULT_PERIOD
 from fedenvoy.monitor.health import HealthMonitor
 from fedenvoy.monitor.hook import HookSampler
 from fedenvoy.ports import DirectorPort
@@ -166,8 +167,13 @@ class Node:
         logger.log(level, "session ended: %s (exit code %d)", end.text, end.code)
 
 
-def open_link(config: NodeConfig) -> DirectorPort:
-    """Open a channel to the director of a node's configuration; gRPC is loaded here."""
+def open_link(config: NodeConfig, period: float = DEFAULT_PERIOD) -> DirectorPort:
+    """Open a channel to the director of a node's configuration; gRPC is loaded here.
+
+    Args:
+        config: The node's configuration.
+        period: Seconds between health checks, until the director says otherwise.
+    """
     from fedenvoy.link.director import DirectorLink  # noqa: PLC0415
 
     return DirectorLink(
@@ -177,6 +183,7 @@ def open_link(config: NodeConfig) -> DirectorPort:
         settings=config.agent.link,
         poll=config.agent.poll,
         fetch=config.agent.fetch,
+        period=period,
     )
 
 

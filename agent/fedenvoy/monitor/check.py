@@ -16,7 +16,7 @@ from fedenvoy.calls import CallError, CallKind
 from fedenvoy.events import DeviceReading
 from fedenvoy.logs import RateLimited, words
 from fedenvoy.monitor.detector import FailureDetector, Finding
-from fedenvoy.ports import DirectorPort, HealthReply
+from fedenvoy.ports import HealthPort, HealthReply
 
 __all__ = ["Answer", "Checker", "judge"]
 
@@ -66,7 +66,7 @@ class Checker:
         self._last_running = False
         self._last_readings: tuple[DeviceReading, ...] = ()
 
-    def check(self, link: DirectorPort) -> Answer:
+    def check(self, link: HealthPort) -> Answer:
         """Send one."""
         running, readings = self._ask_running(), self._ask_readings()
         answer = self._call(link, running, readings)
@@ -81,7 +81,7 @@ class Checker:
         with contextlib.suppress(BaseException):  # a log handler of the embedding program may raise, too
             self._trouble.log(logging.ERROR, what, "%s (it goes on): %s", what, words(error), exc_info=error)
 
-    def _call(self, link: DirectorPort, running: bool, readings: tuple[DeviceReading, ...]) -> Answer:
+    def _call(self, link: HealthPort, running: bool, readings: tuple[DeviceReading, ...]) -> Answer:
         began = self._clock()
         try:
             reply = link.health_check(running=running, readings=readings)

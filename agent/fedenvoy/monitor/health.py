@@ -1,6 +1,6 @@
 """The thread that keeps telling the director that this node lives, and the owner whether the director does.
 
-It knows one link at a time, through `DirectorPort`. Nothing that the link, a reply or a callable does can end the
+It knows one link at a time, through `HealthPort`. Nothing that the link, a reply or a callable does can end the
 thread while the agent lives: a node whose checks have ceased is shown offline while it goes on training, and nobody
 notices.
 """
@@ -17,7 +17,7 @@ from fedenvoy_statecharts import Event
 from fedenvoy.events import DeviceReading, Health, Message, Post, Problem, Scopes
 from fedenvoy.monitor.check import Answer, Checker, judge
 from fedenvoy.monitor.detector import DEFAULT_PERIOD, FailureDetector, Finding
-from fedenvoy.ports import DirectorPort
+from fedenvoy.ports import HealthPort
 
 __all__ = ["HealthMonitor"]
 
@@ -28,7 +28,7 @@ _AFTER_TROUBLE = 1.0
 class _Watch:
     """One link under watch; another `begin` makes another one, and results for this one are then dropped."""
 
-    link: DirectorPort
+    link: HealthPort
     scopes: Scopes
     detector: FailureDetector
     extra: bool = False
@@ -69,7 +69,7 @@ class HealthMonitor:
         self._stopping = False
         self._period = DEFAULT_PERIOD
 
-    def begin(self, link: DirectorPort, scopes: Scopes) -> None:
+    def begin(self, link: HealthPort, scopes: Scopes) -> None:
         """Check `link` now, and go on for as long as it lives; another link takes its place.
 
         The same link again means an extra check, and its misses go on counting: the core asks for one after each miss
