@@ -1,7 +1,7 @@
 """How long to wait before the next try: pure functions of what went wrong so far and of a source of chance.
 
-The lifecycle makes every retry a visible transition, so a delay is all that is wanted of a retry library. Tenacity's wait
-strategies (in `waits`) are called with the numbers that matter. They are imported when the first delay is asked for.
+The lifecycle makes every retry a visible transition, so a delay is all that is wanted of a retry library. Tenacity's
+strategies (in `waits`) are called with the numbers that matter, and imported when the first delay is asked for.
 """
 
 from __future__ import annotations

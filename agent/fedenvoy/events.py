@@ -120,7 +120,7 @@ class Problem(Message):
     Attributes:
         text: One sentence for people.
         code: A short key: a gRPC status name ("UNAVAILABLE"), "timeout", "exit 3", "signal 9".
-        detail: The long form (a traceback, an installer's last lines); stays on this machine unless the site allows more.
+        detail: The long form (a traceback, an installer's last lines); stays here unless the site allows more.
         digest: SHA-256 of the archive it speaks of; empty where none was complete.
 
     """

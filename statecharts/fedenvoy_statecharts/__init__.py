@@ -1,4 +1,4 @@
-"""The lifecycle of the fedenvoy node agent as data: a typed table, its checks and its drawings. Standard library only."""
+"""The lifecycle of the node agent as data: a typed table, its checks and its drawings. Standard library only."""
 
 from fedenvoy_statecharts.lifecycle import LIFECYCLE
 from fedenvoy_statecharts.model import Chart, ChartError, Condition, Ignored, Row, Scope, Why
