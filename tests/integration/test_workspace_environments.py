@@ -384,6 +384,34 @@ def test_a_cancelled_installation_is_killed_with_all_that_it_started(node: Node,
     assert node.left() == []
 
 
+AGENT = """
+import sys
+from pathlib import Path
+from fedenvoy.cancel import Cancel
+from fedenvoy.config import RequirementsSettings
+from fedenvoy.ports import EngineNeeds
+from fedenvoy.workspace.environments import Environments
+state, workspace = map(Path, sys.argv[1:])
+environments = Environments(state, RequirementsSettings(), None)
+environments.build("./slow", None, EngineNeeds(), workspace, inherit=False, cancel=Cancel())
+"""
+
+
+def test_B83_an_installation_whose_agent_was_killed_is_ended_by_the_next_that_needs_its_lock(
+    node: Node, slow: Path
+) -> None:
+    environ = {**node.environ, "PYTHONPATH": os.pathsep.join(place for place in sys.path if place)}
+    arguments = [str(node.root.parent), str(node.workspace)]
+    with subprocess.Popen([PYTHON, "-c", AGENT, *arguments], env=environ) as agent, slow.open() as pipe:
+        assert pipe.read(1) == "x"
+        agent.kill()
+        agent.wait()
+        node.environ["BUILDING"] = os.devnull
+        error = node.failure("./slow", timeout=1)
+        assert "took longer than 1 seconds" in str(error), "it got the lock and began"
+        assert pipe.read() == "", "the end comes when the last process of the first one has ended"
+
+
 def test_an_installation_that_takes_too_long_is_killed_and_says_so(node: Node, slow: Path) -> None:
     node.environ["BUILDING"] = os.devnull
     error = node.failure("./slow", timeout=1)

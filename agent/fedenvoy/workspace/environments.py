@@ -6,22 +6,21 @@ was cut off while it was built, and is built anew.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from fedenvoy.processes import MARK
 from fedenvoy.workspace.installer import RequirementsError, Uv, retried, uv_environment
 from fedenvoy.workspace.interpreters import Interpreter, inspect, installed, satisfied
+from fedenvoy.workspace.locks import Lock, locked
 from fedenvoy.workspace.requirements import Requirements, bounded_names, expand, project_name, read_site
 from fedenvoy.workspace.runs import remove_run
 
@@ -131,7 +130,7 @@ class Environments:
         place = self._root / recipe.digest
         if not _is_complete(place):
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._locked(recipe.digest, cancel) as lock:
+            with locked(self._root / f"{recipe.digest}.lock", self._settings.timeout, cancel) as lock:
                 if not _is_complete(place):
                     self._build(recipe, place, lock, cancel)
         return _interpreter(place)
@@ -158,18 +157,18 @@ class Environments:
             uv=uv_environment(self._environ, self._root.parent / "uv-cache"),
         )
 
-    def _build(self, recipe: _Recipe, place: Path, lock: int, cancel: Cancel) -> None:
+    def _build(self, recipe: _Recipe, place: Path, lock: Lock, cancel: Cancel) -> None:
         logger.info("building an environment for the experiment: %s", place)
         remove_run(place)
         files = [self._root / f"{place.name}.{kind}.txt" for kind in ("requirements", "constraints")]
         log = self._root / f"{place.name}.log"
         run = Uv(
-            recipe.uv,
+            {**recipe.uv, MARK: lock.token},
             cwd=recipe.site.absolute().parent if recipe.site is not None else self._root,
             log=log,
             timeout=self._settings.timeout,
             cancel=cancel,
-            hold=lock,
+            hold=lock.descriptor,
         )
         try:
             run("venv", "--no-project", "--python", str(recipe.interpreter.path), str(place))
@@ -191,23 +190,6 @@ class Environments:
         finally:
             for file in (*files, log):
                 file.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _locked(self, digest: str, cancel: Cancel) -> Iterator[int]:
-        """Hold an environment's lock, against other threads and other agents; give its descriptor."""
-        deadline = time.monotonic() + self._settings.timeout
-        descriptor = os.open(self._root / f"{digest}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            while not _lock(descriptor):
-                if cancel.wait(0.1):
-                    cancel.raise_if_cancelled()
-                if time.monotonic() > deadline:
-                    raise RequirementsError(
-                        "another agent has been building the same environment for too long", "timeout"
-                    )
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
 
 def _arguments(recipe: _Recipe, requirements: Path, constraints: Path) -> list[str]:
@@ -254,14 +236,6 @@ def _interpreter(place: Path) -> Path:
 def _is_complete(place: Path) -> bool:
     """Whether an environment is whole, and the interpreter that it was made from still there."""
     return (place / MARKER).exists() and _interpreter(place).exists()
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _write(path: Path, lines: tuple[str, ...]) -> None:
