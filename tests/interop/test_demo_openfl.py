@@ -27,5 +27,5 @@ def test_the_demo_ends_when_the_real_director_says_finished(
     assert (done.returncode, done.stderr) == (0, "")
     assert "the director says: finished" in done.stdout
     assert done.stdout.count(PATH) == 2
-    assert "averaged after round 1" in done.stdout
+    assert "round 1 averaged" in done.stdout
     assert list(tmp_path.iterdir()) == []

@@ -94,7 +94,7 @@ def _columns(metrics: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, 
         after = metric["task_name"] == "locally_tuned_model_validate"
         if (before or after) and metric["metric_origin"] in NAMES:
             number = metric["round"]
-            title = f"averaged after round {number}" if before and number else "at the start"
-            title = f"trained in round {number + 1}" if after else title
+            title = f"round {number} averaged" if number else "start"
+            title = f"round {number + 1} trained" if after else title
             columns[2 * number + after, title][metric["metric_origin"]] = f"{metric['metric_value']:.3f}"
     return {title: cells for (_, title), cells in sorted(columns.items())}
