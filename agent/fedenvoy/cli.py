@@ -114,6 +114,10 @@ def init(directory: Path, force: bool) -> None:
     click.echo(f"{directory} is ready: describe your data in shard_descriptor.py, then run `fedenvoy start` in it.")
 
 
+# What `fx envoy create-workspace` becomes in a script where `fx envoy` was replaced.
+cli.add_command(click.Command("create-workspace", callback=init.callback, params=init.params, hidden=True))
+
+
 @cli.command()
 @click.option("--director", type=click.Choice(["sandbox", "openfl"]), default="sandbox", show_default=True)
 @click.option("--keep", type=_PATH, help="Keep everything the demonstration writes, in this directory.")

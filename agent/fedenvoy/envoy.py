@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event as ThreadEvent
+from threading import Thread
 from typing import Any, ClassVar
 
 from attrs import evolve
@@ -22,7 +23,7 @@ from fedenvoy.calls import CallError
 from fedenvoy.certificates import check
 from fedenvoy.client import ShardDirectorClient, readings_from_dicts
 from fedenvoy.config import AgentSettings, DirectorAddress, NodeConfig
-from fedenvoy.engines.descriptors import describe_instance
+from fedenvoy.engines.descriptors import check_sendable, describe_instance
 from fedenvoy.errors import Exit, FedenvoyError
 from fedenvoy.events import DeviceReading, Message, Scopes
 from fedenvoy.monitor.health import HealthMonitor
@@ -30,6 +31,11 @@ from fedenvoy.monitor.health import HealthMonitor
 __all__ = ["Envoy"]
 
 logger = logging.getLogger(__name__)
+
+_GLANCE = 0.2
+"""Seconds between two looks at whether health checks are still this class's to send."""
+_PAUSE = 5.0
+"""Seconds between two registrations that fail; the reference's own."""
 
 
 class Envoy:
@@ -68,6 +74,7 @@ class Envoy:
 
     Raises:
         ConfigurationError: A certificate is missing or wrong; the message names every wrong file.
+        ShardError: The descriptor cannot be sent to another process; the message names the attribute in the way.
 
     """
 
@@ -113,6 +120,7 @@ class Envoy:
         files, warnings = check(tls, self.root_certificate, self.private_key, self.certificate)
         for warning in warnings:
             logger.warning("%s", warning)
+        check_sendable(shard_descriptor)
         self._tls = files
         self._agent = agent or AgentSettings()
         self.director_client = ShardDirectorClient(self._config())
@@ -141,6 +149,10 @@ class Envoy:
             self._executor = ThreadPoolExecutor(thread_name_prefix="fedenvoy-user")
         return self._executor
 
+    @executor.setter
+    def executor(self, pool: ThreadPoolExecutor) -> None:
+        self._executor = pool
+
     @property
     def is_experiment_running(self) -> bool:
         """Whether an experiment's process runs at this moment."""
@@ -153,7 +165,7 @@ class Envoy:
         return {snapshot.experiment: {"state": snapshot.state.value}} if snapshot and snapshot.experiment else {}
 
     def start(self) -> None:
-        """Register and take part in experiments until stopped, then return.
+        """Register and take part in experiments until stopped, then return: calls `run`, as the reference does.
 
         Works in any thread; signal handlers are the caller's affair (`fedenvoy start` has its own).
 
@@ -162,13 +174,13 @@ class Envoy:
                 `fedenvoy.errors.Exit`, and the reason is logged.
 
         """
+        self.run()
+
+    def run(self) -> None:
+        """Do the working cycle, registering first; returns and raises as `start` does."""
         code = self._work()
         if code is not Exit.OK:
             raise SystemExit(int(code))
-
-    def run(self) -> None:
-        """Do the working cycle, registering first; the same as `start`."""
-        self.start()
 
     def _work(self) -> Exit:
         overridden = type(self)._get_cuda_device_info is not Envoy._get_cuda_device_info  # noqa: SLF001 - our own
@@ -176,9 +188,12 @@ class Envoy:
             self._config(), review=self.review_plan_callback, readings=self._own_readings if overridden else None
         )
         self._node = node
-        self._health_check_future = Future()
+        ended = self._health_check_future = Future[None]()
         if self._stopped.is_set():
             node.stop()
+        if type(self).send_health_check is not Envoy.send_health_check:
+            # The subclass's own loop, beside the agent's: not in the executor, where it would hold the program's end.
+            Thread(target=self.send_health_check, name="fedenvoy-user-health", daemon=True).start()
         try:
             return node.run()
         except FedenvoyError as error:
@@ -186,7 +201,7 @@ class Envoy:
             return error.exit_code
         finally:
             self._stopped.clear()
-            self._health_check_future.set_result(None)
+            ended.set_result(None)
             if self._executor is not None:
                 self._executor.shutdown(wait=False)
                 self._executor = None
@@ -201,37 +216,49 @@ class Envoy:
         """Send health checks until stopped.
 
         While the agent runs it sends them by itself, and this only waits for its end. Called alone, it registers the
-        shard and keeps it shown as online, without taking any work.
+        shard and keeps it shown as online, without taking any work; should the agent be started meanwhile, it takes
+        over.
         """
-        if self._health_check_future is not None and not self._health_check_future.done():
-            self._health_check_future.result()
-            return
-        while not self._stopped.is_set():
+        while (session := self._session()) is None:
+            if self._stopped.is_set():
+                self._stopped.clear()
+                return
             self._beat_on_one_link()
-        self._stopped.clear()
+        session.result()
+
+    def _session(self) -> Future[None] | None:
+        """Give what ends with the agent's session; None while none is under way."""
+        session = self._health_check_future
+        return None if session is None or session.done() else session
 
     def _beat_on_one_link(self) -> None:
-        """Register and send health checks until the link is lost or `stop` is called."""
+        """Register and send health checks until the link is lost, `stop` is called, or the agent does it."""
         lost = ThreadEvent()
 
         def post(message: Message) -> None:
             if message.event.value in {"director_lost", "shard_forgotten", "link_rejected"}:
                 lost.set()
 
+        def over(patience: float) -> bool:
+            return lost.wait(patience) or self._stopped.is_set() or self._session() is not None
+
         link = open_link(self._config())
         monitor = HealthMonitor(post, is_running=lambda: False, readings=self._own_readings)
         try:
             if link.register(describe_instance(self.shard_descriptor), self.cuda_devices):
                 monitor.begin(link, Scopes())
-                while not (lost.wait(0.2) or self._stopped.is_set()):
+                while not over(_GLANCE):
                     pass
                 return
+            logger.warning("the director does not accept this shard")
         except CallError as error:
             logger.warning("registration failed: %s", error)
         finally:
             monitor.stop(5.0)
             link.close()
-        self._stopped.wait(5.0)
+        for _ in range(round(_PAUSE / _GLANCE)):
+            if over(_GLANCE):
+                return
 
     def _get_cuda_device_info(self) -> list[dict[str, Any]] | None:
         """Give the GPU readings; a subclass may override it, and its answer then goes with every health check."""

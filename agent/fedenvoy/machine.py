@@ -7,6 +7,7 @@ into a transition, so nothing can raise in the middle of one: the state a caller
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,6 +48,9 @@ class LifecycleMachine:
     """
 
     def __init__(self, chart: Chart = LIFECYCLE) -> None:
+        library = logging.getLogger("transitions")
+        if library.level == logging.NOTSET:  # it tells several lines a step at INFO; the agent tells each step once
+            library.setLevel(logging.WARNING)
         self.chart = chart
         self._by_value = {state.value: state for state in chart.states}
         self._model = _Model()

@@ -223,6 +223,11 @@ class Snapshot:
     stale: int = 0
 
     @property
+    def describing(self) -> bool:
+        """Whether the shard is still being described: the director has not been dialled yet."""
+        return self.state is State.DISCONNECTED and self.scopes.link == 0
+
+    @property
     def training(self) -> bool:
         """Whether the director should be told that an experiment runs."""
         return self.state is State.TRAINING

@@ -6,8 +6,10 @@ megabytes. One passed to `Envoy(...)` is a live object already.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import re
 import shutil
 import sys
 import sysconfig
@@ -25,15 +27,17 @@ if TYPE_CHECKING:
     from fedenvoy.cancel import Cancel
     from fedenvoy.config import ShardSource
 
-__all__ = ["describe", "describe_instance", "pickle_descriptor"]
+__all__ = ["check_sendable", "describe", "describe_instance", "pickle_descriptor"]
 
-DESCRIBE_TIMEOUT = 600.0
-"""Seconds that a descriptor may take to be constructed: the first time it may have data to prepare."""
+logger = logging.getLogger(__name__)
+
+_MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named ")
 GRACE = 2.0
+"""Seconds between asking a descriptor's process to end and ending it."""
 
 
 def describe(
-    source: ShardSource, home: Path, python: Path, cancel: Cancel, timeout: float = DESCRIBE_TIMEOUT
+    source: ShardSource, home: Path, python: Path, cancel: Cancel, timeout: float | None = None
 ) -> ShardDescription:
     """Construct a descriptor in a child of its own and read what the director is told.
 
@@ -42,12 +46,13 @@ def describe(
         home: First working directory and import path of the child.
         python: The interpreter to construct it in.
         cancel: Ends the child; `Cancelled` is raised.
-        timeout: Seconds it may take.
+        timeout: Seconds it may take; None: as long as it wants, for the first time it may have data to download.
 
     Raises:
         ShardError: It could not be constructed or described; in one sentence, with the exception's last line.
 
     """
+    logger.info("describing the shard: constructing %s", source.template)
     scratch = Path(tempfile.mkdtemp(prefix="fedenvoy-shard-"))
     content = {
         "mode": "describe",
@@ -65,14 +70,22 @@ def describe(
     if result.get("ok") is True and isinstance(result.get("shard"), dict):
         return _description(source.template, result["shard"])
     if ending.timed_out:
-        reason = f"it took longer than {timeout:g} seconds"
+        reason = f"it took longer than {timeout or 0:g} seconds"
     elif "exit" in result:
         reason = f"it exited with {result['exit']}"
     else:
         lines = ending.tail.splitlines()
         printed = f", after printing {lines[-1][:300]!r}" if lines else ""
         reason = str(result.get("error") or f"its process ended with {ending.status}{printed}")
-    raise ShardError(f"the shard descriptor {source.template} cannot be constructed: {reason}")
+    raise ShardError(f"the shard descriptor {source.template} cannot be constructed: {reason}{_advice(reason, home)}")
+
+
+def _advice(reason: str, home: Path) -> str:
+    """Say what to do where a module is missing; what to do about anything else, its own words must say."""
+    missing = _MISSING_MODULE.match(reason)
+    if missing is None:
+        return ""
+    return f"; put it into {home}, install it beside fedenvoy, or name it in requirements.txt beside the configuration"
 
 
 def describe_instance(descriptor: Any) -> ShardDescription:
@@ -123,6 +136,32 @@ def pickle_descriptor(descriptor: Any, path: Path) -> None:
             raise
 
 
+def check_sendable(descriptor: Any) -> None:
+    """Try whether `pickle_descriptor` could write a descriptor, without keeping what it would write.
+
+    Raises:
+        ShardError: It cannot be sent; names the attribute that is in the way.
+
+    """
+    _dump(descriptor, _Nowhere())
+
+
+class _Nowhere:
+    """A file that keeps nothing: a descriptor may hold its whole data in memory."""
+
+    def write(self, data: Any) -> int:
+        return memoryview(data).nbytes
+
+    def tell(self) -> int:
+        return 0
+
+    def seek(self, position: int) -> int:
+        return position
+
+    def truncate(self) -> int:
+        return 0
+
+
 def _dump(descriptor: Any, file: Any) -> None:
     start = file.tell()
     if _importable(type(descriptor)):
@@ -167,16 +206,21 @@ def _importable(kind: type) -> bool:
 
 
 def _import_places(descriptor: Any) -> list[str]:
-    """Give the directory that the descriptor's module was imported from, unless every interpreter has it."""
-    top = sys.modules.get(type(descriptor).__module__.partition(".")[0])
-    file = getattr(top, "__file__", None)
-    if top is None or file is None or top.__name__ == "__main__":
-        return []
-    place = Path(file).absolute().parent
-    if hasattr(top, "__path__"):
-        place = place.parent
+    """Give the directories that another interpreter needs to import what the descriptor is made of.
+
+    The one of its module (for a class of the script itself: the script's) comes first, then what this process has on
+    its path beyond what every interpreter has.
+    """
+    module = sys.modules.get(type(descriptor).__module__.partition(".")[0])
+    file = getattr(module, "__file__", None)
+    own = [] if file is None else [Path(file).absolute().parent]
+    if own and hasattr(module, "__path__"):
+        own = [own[0].parent]
+    paths = [Path(entry or ".").absolute() for entry in sys.path]
     installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return [] if place in installed else [str(place)]
+    installed.add(Path(sysconfig.get_path("platstdlib")) / "lib-dynload")
+    places = [place for place in (*own, *paths) if place not in installed and place.is_dir()]
+    return list(dict.fromkeys(map(str, places)))
 
 
 def _description(name: str, found: Mapping[str, Any]) -> ShardDescription:

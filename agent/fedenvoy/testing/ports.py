@@ -8,12 +8,12 @@ __all__ = ["ReservedPort", "listener"]
 
 
 class ReservedPort:
-    """Keeps a port on an IPv4 address reserved: connections are refused while nobody listens, and nobody else gets it.
+    """Keeps a port reserved: connections are refused while nobody listens, and nobody else gets it.
 
     A server on the same port must set SO_REUSEPORT, as gRPC's do.
 
     Args:
-        host: The address.
+        host: The address, IPv4 or IPv6.
         port: The port; 0 takes a free one.
 
     """
@@ -36,7 +36,7 @@ def listener(host: str, port: int, backlog: int = 64) -> socket.socket:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -38,7 +38,7 @@ class SandboxDirector(FaultControls):
     """A director in this process; use it as a context manager.
 
     Args:
-        host: The IPv4 address to listen on.
+        host: The address to listen on, IPv4 or IPv6.
         port: The port; 0 takes a free one. It is kept over restarts, and nobody else gets it meanwhile.
         tls: Key, certificate and authority for mutual TLS; None: plain text.
         sample_shape: The shape that a shard must have to be accepted; None: any.
