@@ -15,6 +15,9 @@ from fedenvoy_statecharts.vocabulary import Effect, Event, Guard, State
 
 __all__ = ["PROPERTIES", "Finding", "Report", "check"]
 
+_MODEL = frozenset({2, 3, 4, 6, 7, 8, 9, 11, 12})
+"""What is decided on the model, in whole or in part."""
+
 
 def check(chart: Chart, *, stop_at_first: bool = False) -> Report:
     """Decide all properties of a chart that is written in the words of the lifecycle.
@@ -32,16 +35,24 @@ def check(chart: Chart, *, stop_at_first: bool = False) -> Report:
     for finding in check_table(chart):
         broken.setdefault(finding.number, finding)
         if stop_at_first:
-            return Report((finding,))
+            return Report((finding,), undecided=frozenset(PROPERTIES) - {finding.number})
     if broken.keys() & {1, 2}:
-        return Report(tuple(broken.values()))
+        return Report(_sorted(broken), undecided=_MODEL - broken.keys())
     seen = explore(chart, stop_at_first=stop_at_first)
     if not (stop_at_first and seen.broken):
-        check_outlook(seen)
+        check_outlook(chart, seen)
     for number, (problem, trace) in seen.broken.items():
         broken.setdefault(number, Finding(number, problem, trace))
-    findings = tuple(broken[number] for number in sorted(broken))
-    return Report(findings, len(seen.reached_by), sum(map(len, seen.moves.values())))
+    return Report(
+        _sorted(broken),
+        undecided=frozenset(PROPERTIES) - broken.keys() if stop_at_first and seen.broken else frozenset(),
+        configurations=len(seen.reached_by),
+        steps=sum(map(len, seen.moves.values())),
+    )
+
+
+def _sorted(broken: dict[int, Finding]) -> tuple[Finding, ...]:
+    return tuple(broken[number] for number in sorted(broken))
 
 
 def _same_words(chart: Chart) -> None:

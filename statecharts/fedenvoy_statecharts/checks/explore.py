@@ -64,7 +64,7 @@ class Explored:
 
 
 def explore(chart: Chart, *, stop_at_first: bool = False) -> Explored:
-    """Visit every configuration, breadth first; one that breaks a property is not gone on from."""
+    """Visit every configuration, breadth first; a step that contradicts itself leads nowhere."""
     explorer = _Explorer(chart)
     explorer.visit(stop_at_first=stop_at_first)
     return explorer.seen
@@ -93,11 +93,9 @@ class _Explorer:
                 if after in self.seen.reached_by:
                     continue
                 self.seen.reached_by[after] = config, move
-                problem = next(wrong(after), None)
-                if problem is None:
-                    queue.append(after)
-                else:
-                    self.seen.note(*problem, after)
+                queue.append(after)
+                for number, problem in wrong(after):
+                    self.seen.note(number, problem, after)
 
     def _hear_late_answers(self, config: Config) -> None:
         """7, one way: an answer of something that was ended must not be taken for a new one."""

@@ -1,4 +1,4 @@
-"""What every configuration can still come to: a stop its end (8), and a verdict its director (12)."""
+"""What can be said once everything was explored: no row is dead (3), a stop ends (8), a verdict is sent (12)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fedenvoy_statecharts.checks.causes import (
 )
 from fedenvoy_statecharts.checks.explore import Explored, Move
 from fedenvoy_statecharts.checks.world import Config
+from fedenvoy_statecharts.model import Chart
 from fedenvoy_statecharts.vocabulary import Effect, Event, State
 
 __all__ = ["check_outlook"]
@@ -39,11 +40,23 @@ It need not offer anything, ever; nor need the operator do anything.
 """
 
 
-def check_outlook(seen: Explored) -> None:
+def check_outlook(chart: Chart, seen: Explored) -> None:
     """Look at everything that was explored, and note what breaks."""
+    _no_dead_rows(chart, seen)
     _ends_by_clock(seen)
     _clock_is_not_moved(seen)
     _comes_home(seen)
+
+
+def _no_dead_rows(chart: Chart, seen: Explored) -> None:
+    """3: a row that can never be taken promises something that does not happen.
+
+    Asked only where nothing else is broken: a break elsewhere often is what keeps the row from being taken.
+    """
+    taken = {move.row for moves in seen.moves.values() for move, _after in moves}
+    for row in chart.rows:
+        if row not in taken and not seen.broken:
+            seen.broken[3] = ("a row can never be taken", (f"{chart.row_id(row)} {row}",))
 
 
 def _going(seen: Explored, *, asked: bool) -> list[Config]:

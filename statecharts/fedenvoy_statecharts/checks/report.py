@@ -12,7 +12,7 @@ __all__ = ["PROPERTIES", "Finding", "Report"]
 PROPERTIES: dict[int, str] = {
     1: "deterministic: for every state, event and guard valuation at most one row",
     2: "total: every state and event is a row, or ignored for a reason that is true",
-    3: "every state is reachable; Stopped from every state; Idle from every state but Stopped",
+    3: "every state and row is reachable; Stopped from every state; Idle from every state but Stopped",
     4: "Training is entered only through plan_approved: review before install, install before training",
     5: "a run only moves forward, and does not leave without a verdict but for a named reason",
     6: "at most one run is current, and each has exactly one verdict, which leaves the outbox only when told",
@@ -51,12 +51,14 @@ class Report:
 
     Attributes:
         findings: At most one for each property, by number.
+        undecided: Properties that could not be looked at, because others are broken.
         configurations: How many configurations of the extended model were seen; 0 when it was not explored.
         steps: How many steps between them.
 
     """
 
     findings: tuple[Finding, ...]
+    undecided: frozenset[int] = frozenset()
     configurations: int = 0
     steps: int = 0
 
@@ -71,7 +73,8 @@ class Report:
         told = []
         for number, text in PROPERTIES.items():
             finding = broken.get(number)
-            told.append(f"{number:2}  {'ok    ' if finding is None else 'BROKEN'}  {text}")
+            word = "BROKEN" if finding else "open" if number in self.undecided else "ok"
+            told.append(f"{number:2}  {word:6}  {text}")
             if finding is not None:
                 told.append(f"      {finding}")
         return told

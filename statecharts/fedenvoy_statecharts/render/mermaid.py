@@ -6,10 +6,11 @@ versions 11 and 12 both draw well are used.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
-from fedenvoy_statecharts.model import Chart
-from fedenvoy_statecharts.render.view import Box, Kind, Line, Node, View, view_of
+from fedenvoy_statecharts.model import Chart, Row
+from fedenvoy_statecharts.render.view import Box, Kind, Line, Node, View, lines_of, view_of
 
 __all__ = ["mermaid", "mermaid_overview"]
 
@@ -61,7 +62,9 @@ def mermaid(chart: Chart) -> str:
         *(_edge(*group, view) for group in _arrows(view)),
         *(f"{state} --> [*]" for state in chart.states if state in chart.final),
     ]
-    return _HEAD.format(title=chart.name, size=14) + "".join(f"  {line}".rstrip() + "\n" for line in body)
+    return _HEAD.format(title=json.dumps(chart.name, ensure_ascii=False), size=14) + "".join(
+        f"  {line}".rstrip() + "\n" for line in body
+    )
 
 
 def _header(chart: Chart) -> Iterator[str]:
@@ -95,10 +98,10 @@ def _box(box: Box) -> Iterator[str]:
 
 def _arrows(view: View) -> list[tuple[str, str, tuple[Line, ...]]]:
     """Give one arrow for each pair, the ends first: of ten orders this kept labels apart and the path straight."""
-    pairs: dict[tuple[str, str], list[Line]] = {}
+    pairs: dict[tuple[str, str], list[Row]] = {}
     for edge in sorted(view.edges, key=lambda edge: edge.kind is not Kind.STOP):
-        pairs.setdefault((edge.source, edge.target), []).extend(edge.lines)
-    return [(source, target, tuple(lines)) for (source, target), lines in pairs.items()]
+        pairs.setdefault((edge.source, edge.target), []).extend(edge.rows)
+    return [(source, target, lines_of(rows)) for (source, target), rows in pairs.items()]
 
 
 def _edge(source: str, target: str, lines: tuple[Line, ...], view: View) -> str:
@@ -116,7 +119,9 @@ def mermaid_overview(chart: Chart) -> str:
         *(f"{source} --> {target} : {label}" for (source, target), label in _ways(view).items()),
         *(f"{state} --> [*]" for state in chart.states if state in chart.final),
     ]
-    head = _HEAD.format(title=chart.name, size=16).replace("direction TB", "direction LR")
+    head = _HEAD.format(title=json.dumps(chart.name, ensure_ascii=False), size=16).replace(
+        "direction TB", "direction LR"
+    )
     return head + "".join(f"  {line}\n" for line in body)
 
 

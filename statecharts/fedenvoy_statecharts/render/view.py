@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fedenvoy_statecharts.model import Chart, Row
 from fedenvoy_statecharts.vocabulary import BUSY, WAITING
 
-__all__ = ["Box", "Edge", "Kind", "Line", "Node", "View", "view_of"]
+__all__ = ["Box", "Edge", "Kind", "Line", "Node", "View", "guard_text", "lines_of", "view_of"]
 
 
 class Kind(str, enum.Enum):
@@ -166,7 +166,7 @@ def _nodes(chart: Chart, retries: list[Row], shared: tuple[Row, ...]) -> Iterato
             activity=chart.activities.get(state, ""),
             initial=state == chart.initial.target,
             final=final,
-            retries=_lines(row for row in retries if row.source == state),
+            retries=lines_of(row for row in retries if row.source == state),
             arrivals=_arrivals(chart, [row for row in shared if row.target == state]),
         )
 
@@ -196,7 +196,7 @@ def _edges(chart: Chart, rows: list[Row], boxes: tuple[Box, ...]) -> Iterator[Ed
     order = sorted(groups, key=lambda key: (place[key[0]], place[key[1]]))
     for source, target, kind in order:
         group = groups[source, target, kind]
-        yield Edge(source, target, kind, _lines(group), tuple(group), back=place[target] < place[source])
+        yield Edge(source, target, kind, lines_of(group), tuple(group), back=place[target] < place[source])
 
 
 def _boxed(rows: list[Row], row: Row, box: Box) -> bool:
@@ -217,9 +217,13 @@ def _kind(chart: Chart, row: Row) -> Kind:
     return Kind.HAPPY if places[1] == places[0] + 1 else Kind.OTHER
 
 
-def _lines(rows: Iterable[Row]) -> tuple[Line, ...]:
-    """Collect the events that share a guard, in the order in which they are first met."""
+def lines_of(rows: Iterable[Row]) -> tuple[Line, ...]:
+    """Collect the events that share a guard, in the order in which they are first met; those without one come last.
+
+    A label is read from above: a guard belongs to the events over it, up to the guard before. An event without a guard
+    would seem to share the next one, if it stood before it.
+    """
     by_guard: dict[str, dict[str, None]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: not row.conditions):
         by_guard.setdefault(guard_text(row), {})[str(row.event)] = None
     return tuple(Line(tuple(events), guard) for guard, events in by_guard.items())
