@@ -21,7 +21,7 @@ from fedenvoy.engines.registry import choose
 from fedenvoy.events import Approved, Message, Post, Problem, RunEnded
 from fedenvoy.ports import DirectorPort, Engine, ExperimentFiles
 from fedenvoy.review import ReviewError, decide
-from fedenvoy.workspace.environments import RequirementsError, satisfied
+from fedenvoy.workspace.environments import RequirementsError
 from fedenvoy.workspace.intake import ArchiveError, receive, unpack
 from fedenvoy.workspace.runs import make_run, remove_run
 
@@ -157,10 +157,10 @@ class Experiments:
         """Whether an environment must be built: the site allows it, and somebody needs something that is not there."""
         if not self._site.config.install_requirements:
             return False
-        if files.requirements or self._site.requirements is not None:
+        if files.requirements:
             return True
         logger.info("the archive asks for no requirements")
-        return not satisfied(self._site.python, engine.needs(files.plan).packages)
+        return not self._site.has_installed(engine.needs(files.plan).packages)
 
     def prepare(self, command: Prepare) -> Job:
         """Build or reuse the environment."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from fedenvoy.cancel import Cancel
 from fedenvoy.config import NodeConfig, ShardSource
 from fedenvoy.engines.descriptors import describe, describe_instance, pickle_descriptor
+from fedenvoy.engines.openfl import OpenflEngine
+from fedenvoy.errors import ShardError
 from fedenvoy.events import ShardDescription
 from fedenvoy.ports import EngineNeeds, ExperimentFiles, RunSpec
 
@@ -100,17 +102,51 @@ class Site:
         if not isinstance(shard, ShardSource):
             pickle_descriptor(shard, self.node_dir / "shard.pickle")
             return describe_instance(shard)
-        python = self.python
-        if self.requirements is not None:
-            python = self.environments.build(
-                requirements="",
-                site=self.requirements,
-                needs=EngineNeeds(),
-                workspace=self.config.agent.home,
-                inherit=self.inherit,
-                cancel=cancel,
-            )
-        return describe(shard, home=self.config.agent.home, python=python, cancel=cancel)
+        return describe(shard, home=self.config.agent.home, python=self._python_for_shard(cancel), cancel=cancel)
+
+    def has_installed(self, packages: tuple[str, ...] = ()) -> bool:
+        """Whether the node's own interpreter has what the site requires, and these requirements, without installing.
+
+        As after a `pip install -r requirements.txt`, which is how OpenFL's users prepare a node; it then works without
+        a network, too.
+        """
+        from fedenvoy.workspace.environments import satisfied  # noqa: PLC0415 - as above
+
+        return (self.inherit or self.requirements is None) and satisfied(self.python, packages, self.requirements)
+
+    def _python_for_shard(self, cancel: Cancel) -> Path:
+        """Give an interpreter that has what the site requires: the node's own, or an environment's.
+
+        Where the node has OpenFL, the environment is the one of an OpenFL experiment without requirements: the shard is
+        described as it will be used, and not with, say, a NumPy that OpenFL cannot bear.
+        """
+        if self.requirements is None or self.has_installed():
+            return self.python
+        from fedenvoy.workspace.environments import RequirementsError, satisfied  # noqa: PLC0415 - as above
+
+        likely = OpenflEngine().needs({}) if satisfied(self.python, ("openfl",)) else EngineNeeds()
+        try:
+            try:
+                return self._environment_for_shard(likely, cancel)
+            except RequirementsError as error:
+                if error.kind != "resolution" or not likely.packages:
+                    raise
+                return self._environment_for_shard(EngineNeeds(), cancel)
+        except RequirementsError as error:
+            raise ShardError(
+                f"what the shard descriptor needs according to {self.requirements} cannot be installed: {error}; "
+                "correct that file, name another in agent.requirements.site, or set params.install_requirements: false"
+            ) from error
+
+    def _environment_for_shard(self, needs: EngineNeeds, cancel: Cancel) -> Path:
+        return self.environments.build(
+            requirements="",
+            site=self.requirements,
+            needs=needs,
+            workspace=self.config.agent.home,
+            inherit=self.inherit,
+            cancel=cancel,
+        )
 
     def run_spec(self, run_dir: Path, files: ExperimentFiles) -> RunSpec:
         """Give all that a child process gets."""

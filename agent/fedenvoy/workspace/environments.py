@@ -158,7 +158,7 @@ class Environments:
         )
 
     def _build(self, recipe: _Recipe, place: Path, lock: Lock, cancel: Cancel) -> None:
-        logger.info("building an environment for the experiment: %s", place)
+        logger.info("building an environment: %s", place)
         remove_run(place)
         files = [self._root / f"{place.name}.{kind}.txt" for kind in ("requirements", "constraints")]
         log = self._root / f"{place.name}.log"

@@ -51,8 +51,17 @@ def inspect(python: Path) -> Interpreter:
     return Interpreter(Path(executable or python), implementation, tuple(version), existing)
 
 
-def satisfied(python: Path, packages: tuple[str, ...]) -> bool:
-    """Whether an interpreter has all these requirements installed already; asks nobody else for them."""
+def satisfied(python: Path, packages: tuple[str, ...], site: Path | None = None) -> bool:
+    """Whether an interpreter has all these requirements installed already; asks nobody else for them.
+
+    Args:
+        python: The interpreter.
+        packages: Requirement lines.
+        site: A requirements file of this node's own, wanted as well.
+
+    """
+    if site is not None:
+        packages = (*packages, "-r", str(site.absolute()))
     if not packages:
         return True
     command = ["pip", "install", "--dry-run", "--offline", "--no-deps", "--break-system-packages", "--python"]
@@ -63,7 +72,7 @@ def satisfied(python: Path, packages: tuple[str, ...]) -> bool:
             check=False,
             timeout=TIMEOUT,
             stdin=subprocess.DEVNULL,
-            cwd="/",
+            cwd="/" if site is None else site.absolute().parent,
             env=uv_environment(os.environ, Path("/nonexistent")),
         )
     except (OSError, subprocess.SubprocessError, RequirementsError):
