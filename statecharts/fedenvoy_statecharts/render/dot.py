@@ -77,7 +77,8 @@ def _caption(chart: Chart) -> str:
     return (
         f"<<B>{_html(chart.name)}</B><BR/>{keys}<BR/>"
         "↻ enters the same state anew. Boxes are no states: an arrow from “in any of these” "
-        "stands for one from each.<BR/>Internal rows, effects and scopes stand in the table.>"
+        "stands for one from each.<BR/>A guard belongs to the events above it, up to the guard before. "
+        "Internal rows, effects and scopes stand in the table.>"
     )
 
 

@@ -70,6 +70,7 @@ def mermaid(chart: Chart) -> str:
 def _header(chart: Chart) -> Iterator[str]:
     yield "%% Made from the table; change a row there, not this text."
     yield '%% Boxes are no states: an arrow from "in any of these" stands for one from each state in the box.'
+    yield "%% A guard in brackets belongs to the events above it, up to the guard before."
     yield "%% Internal rows, effects and scopes stand in the table (lifecycle.md)."
     if chart.final:
         yield "%% Lines with a turning arrow enter the same state anew."
