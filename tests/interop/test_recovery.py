@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from fedenvoy.config import TlsFiles
+    from fedenvoy.demo.deadline import Deadline
     from interop.conftest import Start
+
+T = TypeVar("T")
 
 A, B = "hospital-a", "hospital-b"
 
 SLOW = """
-import time
+import os, time
 _train = train
 
 def train(model, data):
+    with open({marks!r}, "a") as marks:
+        print(os.getpid(), os.getcwd(), file=marks, flush=True)
     time.sleep(4)
     return _train(model, data)
 """
@@ -30,20 +36,52 @@ def train(model, data):
 """
 
 
-def test_B6_a_node_killed_in_training_rejoins(federation: Start) -> None:
-    """The director hands the experiment out again, and the experiment ends well."""
+def test_B6_a_node_killed_in_training_rejoins(federation: Start, tmp_path: Path) -> None:
+    """Nothing of the killed run is left, the director hands the experiment out again, and it ends well."""
     group = federation({})
+    marks = tmp_path / "marks"
+    marks.touch()
     group.node(B)
     node = group.node(A)
-    person = group.submit(SLOW)
-    group.wait(A, lambda view: view.state == "Training")
+    person = group.submit(SLOW.format(marks=str(marks)))
+    pid, workspace = wait_for(lambda: training_of(A, marks), group.deadline)
     node.signal(signal.SIGKILL)
     assert node.wait(10) == -signal.SIGKILL
+    wait_for(lambda: is_over(pid), group.deadline)
     group.node(A)
+    again, anew = wait_for(lambda: training_of(A, marks, but=pid), group.deadline)
+    assert again != pid
+    assert anew != workspace
+    assert not Path(workspace).exists()
     assert group.outcome(person).status == "finished"
     for name in (A, B):
         group.wait(name, lambda view: view.done)
     assert group.views[A].path.count("Training") == 2
+
+
+def training_of(name: str, marks: Path, but: str = "") -> tuple[str, str] | None:
+    """Give process and workspace of a training that marked itself at a site."""
+    for line in marks.read_text("utf-8").splitlines():
+        pid, _, workspace = line.partition(" ")
+        if f"/{name}/" in workspace and pid != but:
+            return pid, workspace
+    return None
+
+
+def is_over(pid: str) -> bool:
+    """Whether a process has ended; who is to collect its exit code does not matter."""
+    try:
+        return "State:\tZ" in Path("/proc", pid, "status").read_text("utf-8")
+    except FileNotFoundError:
+        return True
+
+
+def wait_for(question: Callable[[], T | None], deadline: Deadline) -> T:
+    """Ask a question again and again, until it has a true answer."""
+    while not (answer := question()):
+        deadline.check(f"an answer to {question}")
+        time.sleep(0.05)
+    return answer
 
 
 def test_B43_a_training_that_raises_fails_the_experiment(federation: Start) -> None:
