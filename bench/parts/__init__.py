@@ -1,0 +1,11 @@
+"""One module for each thing that is measured; `PARTS` names them in the order of the report.
+
+A further part is a module with `measure(bed) -> tuple[Series, ...]` and a line here.
+"""
+
+from __future__ import annotations
+
+__all__ = ["PARTS"]
+
+PARTS = ("start", "idle", "dispatch", "stop")
+"""The modules of this package, by name; each is loaded when it is to run."""
