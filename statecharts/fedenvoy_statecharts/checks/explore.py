@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fedenvoy_statecharts.checks.causes import CHECKS, DIAL, PARTS, WATCH, Part
-from fedenvoy_statecharts.checks.effects import Broken, begin, take
 from fedenvoy_statecharts.checks.invariants import wrong
+from fedenvoy_statecharts.checks.parts import CHECKS, DIAL, PARTS, WATCH, Part
+from fedenvoy_statecharts.checks.steps import Broken
+from fedenvoy_statecharts.checks.taking import begin, take
 from fedenvoy_statecharts.checks.world import BOUND, NONE, Config, Numbers
 from fedenvoy_statecharts.model import Chart, Row, Vocabulary, Why
 from fedenvoy_statecharts.vocabulary import Effect, Event, Guard, State

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fedenvoy_statecharts.checks.causes import (
+from fedenvoy_statecharts.checks.parts import (
     CHECKS,
     DELIVERY,
     DESCRIPTION,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from fedenvoy_statecharts.checks.causes import (
+from fedenvoy_statecharts.checks.explore import Explored, Move
+from fedenvoy_statecharts.checks.parts import (
     CHECKS,
     DELIVERY,
     DIAL,
@@ -16,7 +17,6 @@ from fedenvoy_statecharts.checks.causes import (
     WATCH,
     Part,
 )
-from fedenvoy_statecharts.checks.explore import Explored, Move
 from fedenvoy_statecharts.checks.world import Config
 from fedenvoy_statecharts.model import Chart
 from fedenvoy_statecharts.vocabulary import Effect, Event, State

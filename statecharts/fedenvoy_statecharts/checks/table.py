@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-from fedenvoy_statecharts.checks.causes import hot_loops
+from fedenvoy_statecharts.checks.loops import hot_loops
 from fedenvoy_statecharts.checks.report import Finding
 from fedenvoy_statecharts.model import Chart, Condition, Row, Vocabulary, unless, when
 from fedenvoy_statecharts.vocabulary import BUSY, Effect, Event, Guard, State

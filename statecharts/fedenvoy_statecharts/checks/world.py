@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fedenvoy_statecharts.checks.causes import PARTS, Bond, Part
+from fedenvoy_statecharts.checks.parts import PARTS, Bond, Part
 from fedenvoy_statecharts.model import Chart, Scope, Vocabulary
 from fedenvoy_statecharts.vocabulary import Event, State
 
