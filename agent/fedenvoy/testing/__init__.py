@@ -12,20 +12,54 @@ if TYPE_CHECKING:
     from fedenvoy.testing.certs import Pem, ThrowawayAuthority
     from fedenvoy.testing.clock import ManualClock
     from fedenvoy.testing.faults import Held
+    from fedenvoy.testing.paths import Facts, Step
+    from fedenvoy.testing.payloads import messages
+    from fedenvoy.testing.plan import plans
     from fedenvoy.testing.recording import RecordedCall
     from fedenvoy.testing.relay import Relay
+    from fedenvoy.testing.rows import RowCase, every_row, row_cases
     from fedenvoy.testing.sandbox import SandboxDirector
+    from fedenvoy.testing.trace import Trace, traces
+    from fedenvoy.testing.walk import ChartWalk
 
-__all__ = ["Held", "ManualClock", "Pem", "RecordedCall", "Relay", "SandboxDirector", "ThrowawayAuthority"]
+__all__ = [
+    "ChartWalk",
+    "Facts",
+    "Held",
+    "ManualClock",
+    "Pem",
+    "RecordedCall",
+    "Relay",
+    "RowCase",
+    "SandboxDirector",
+    "Step",
+    "ThrowawayAuthority",
+    "Trace",
+    "every_row",
+    "messages",
+    "plans",
+    "row_cases",
+    "traces",
+]
 
 _MODULES = {
+    "ChartWalk": "walk",
+    "Facts": "paths",
     "Held": "faults",
     "ManualClock": "clock",
     "Pem": "certs",
     "RecordedCall": "recording",
     "Relay": "relay",
+    "RowCase": "rows",
     "SandboxDirector": "sandbox",
+    "Step": "paths",
     "ThrowawayAuthority": "certs",
+    "Trace": "trace",
+    "every_row": "rows",
+    "messages": "payloads",
+    "plans": "plan",
+    "row_cases": "rows",
+    "traces": "trace",
 }
 
 
