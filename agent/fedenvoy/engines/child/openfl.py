@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util  # noqa: F401 - openfl.federated uses it without importing it
+import ipaddress
+import os
 import re
+import socket
+import ssl
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 CERTIFICATES = ("root_certificate", "private_key", "certificate")
+PATIENCE = 60.0
+"""Seconds to wait for the aggregator before its certificate is looked at; OpenFL itself waits for ever after that."""
+_ATTEMPT = 5.0
+_PAUSE = 0.5
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _FOREIGN_CODE = re.compile(r"^code(\(\))? (expected|argument|takes)|unknown opcode|unsupported pickle protocol")
 
 
@@ -32,4 +44,65 @@ def run(shard_descriptor: Any, spec: dict[str, Any]) -> None:
             ) from error
         raise
     collaborator.set_available_devices(cuda=tuple(spec["devices"]))
+    network = plan.config["network"]["settings"]  # with its `auto` values resolved by now
+    if tls and network.get("tls", True):
+        check_aggregator(str(network["agg_addr"]), int(network["agg_port"]), tls)
     collaborator.run()
+
+
+def check_aggregator(host: str, port: int, tls: dict[str, str]) -> None:
+    """Raise ConnectionError where the aggregator's certificate is wrong: OpenFL would call it for ever, without a word.
+
+    An aggregator that cannot be reached is waited for, up to `PATIENCE`; the rest is then OpenFL's own affair.
+    """
+    if any(os.environ.get(name) for name in _PROXIES) and not urllib.request.proxy_bypass(host):
+        return  # gRPC goes through a proxy, which this would not
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # the names are wanted, for people
+    context.set_alpn_protocols(["h2"])
+    context.load_verify_locations(tls["root_certificate"])
+    context.load_cert_chain(tls["certificate"], tls["private_key"])
+    deadline = time.monotonic() + PATIENCE
+    names: list[str] | None = None
+    while names is None:
+        try:
+            names = certificate_names(shown_certificate(host, port, context))
+        except ssl.SSLCertVerificationError as error:  # noqa: PERF203 - a few tries, with pauses
+            raise ConnectionError(
+                f"the aggregator at {host}:{port} shows a certificate that is not accepted here: {error.verify_message}"
+            ) from error
+        except OSError as error:
+            if time.monotonic() > deadline:
+                print(f"the aggregator at {host}:{port} could not be looked at: {error}", file=sys.stderr)  # noqa: T201
+                return
+            time.sleep(_PAUSE)
+    if not any(matches(name, host) for name in names):
+        raise ConnectionError(
+            f"the aggregator at {host}:{port} shows a certificate made out for {', '.join(names) or 'nobody'}, and not "
+            f"for {host}: the plan must name the aggregator as its certificate does"
+        )
+
+
+def shown_certificate(host: str, port: int, context: ssl.SSLContext) -> dict[str, Any]:
+    """Shake hands once and give the certificate of the other side; raises OSError, as `ssl` does."""
+    plain = socket.create_connection((host.strip("[]"), port), timeout=_ATTEMPT)
+    with plain, context.wrap_socket(plain, server_hostname=host) as encrypted:
+        return dict(encrypted.getpeercert() or {})
+
+
+def certificate_names(certificate: dict[str, Any]) -> list[str]:
+    """Give the names that gRPC looks at: the alternative ones, or where there are none the common name."""
+    names = [str(name) for _, name in certificate.get("subjectAltName", ())]
+    common = (str(value) for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
+    return names or list(common)
+
+
+def matches(pattern: str, host: str) -> bool:
+    """Whether a name of a certificate, perhaps with a leading wildcard label, or an address stands for a host."""
+    host = host.strip("[]")
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(pattern) == ipaddress.ip_address(host)
+    pattern, host = pattern.lower(), host.lower().rstrip(".")
+    if pattern.startswith("*."):
+        return "." in host and pattern[1:] == host[host.find(".") :]
+    return pattern == host
