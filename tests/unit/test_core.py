@@ -150,6 +150,7 @@ def test_B7_a_failed_experiment_offered_again_is_neither_downloaded_nor_reviewed
         polls.append(d.asked_for(Poll).delay)
     assert min(polls) >= 1.0
     assert polls[-1] > polls[0]
+    assert d.records[-1].cause == "declined: training_failed happened; looked at again in 60 s"
 
 
 def test_B7_a_new_archive_under_the_old_name_runs_and_the_old_one_settles_for_longer() -> None:

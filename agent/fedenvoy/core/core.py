@@ -169,7 +169,7 @@ class Core:
             internal=row is not None and row.internal,
             experiment=step.experiment,
             attempt=step.attempt,
-            cause=step.message.cause,
+            cause=step.cause or step.message.cause,
             report=step.report,
             settled=step.settled,
             delivered=step.delivered,

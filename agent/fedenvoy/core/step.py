@@ -27,6 +27,7 @@ class Step:
         commands: What the adapters will be asked to do, in order.
         experiment: Name for the record; kept although the run may end in this step.
         run: Number for the record, likewise.
+        cause: For the record, where the event's own words do not say it all.
         attempt: For the record: which try in a row this is.
         report: A verdict that enters the outbox in this step.
         settled: A memory that is written in this step.
@@ -43,6 +44,7 @@ class Step:
     session: str
     experiment: str = ""
     run: int = 0
+    cause: str = ""
     attempt: int = 0
     commands: list[Command] = field(default_factory=list)
     report: Report | None = None

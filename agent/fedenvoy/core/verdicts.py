@@ -25,9 +25,14 @@ def decline(step: Step) -> None:
     name = message.experiment if isinstance(message, Offer) else (run.experiment if run else "")
     step.experiment = name
     if message.event is Event.ARCHIVE_SETTLED:
-        step.data.memory_of(name).rest_longer(step.now, "the same archive failed or was rejected here")
+        step.data.memory_of(name).rest_longer(step.now, "this archive failed or was rejected here before")
     elif message.event is Event.EXPERIMENT_WITHDRAWN:
         step.data.memory_of(name).rest_longer(step.now, "the director no longer had it")
+    memory = step.data.memory.get(name)
+    if step.data.paused or memory is None:
+        step.cause = "declined: this node is paused"
+    else:
+        step.cause = f"declined: {memory.why}; looked at again in {max(0.0, memory.recheck - step.now):.0f} s"
 
 
 def drop_run(step: Step) -> None:
