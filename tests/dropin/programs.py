@@ -21,6 +21,11 @@ SOURCES = os.pathsep.join(
 """Where a program finds the fedenvoy that is tested, installed or not."""
 
 
+def start_command(port: int, *more: str, host: str = "127.0.0.1", name: str = "site_1") -> tuple[str, ...]:
+    """Give the command that starts a node without encryption."""
+    return ("fedenvoy", "start", "-n", name, "-dh", host, "-dp", str(port), "--disable-tls", *more)
+
+
 class Program:
     """A running program; its output is read as it comes."""
 

@@ -14,7 +14,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,13 @@ GRACE = 2.0
 
 
 def describe(
-    source: ShardSource, home: Path, python: Path, cancel: Cancel, timeout: float | None = None
+    source: ShardSource,
+    home: Path,
+    python: Path,
+    cancel: Cancel,
+    *,
+    timeout: float | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> ShardDescription:
     """Construct a descriptor in a child of its own and read what the director is told.
 
@@ -47,6 +53,7 @@ def describe(
         python: The interpreter to construct it in.
         cancel: Ends the child; `Cancelled` is raised.
         timeout: Seconds it may take; None: as long as it wants, for the first time it may have data to download.
+        meanwhile: Called once the child runs: something short to do beside it.
 
     Raises:
         ShardError: It could not be constructed or described; in one sentence, with the exception's last line.
@@ -61,7 +68,9 @@ def describe(
     }
     try:
         env = child_environment(os.environ)
-        ending = supervise(content, scratch, python, env=env, grace=GRACE, cancel=cancel, timeout=timeout)
+        ending = supervise(
+            content, scratch, python, env=env, grace=GRACE, cancel=cancel, timeout=timeout, meanwhile=meanwhile
+        )
     except StartError as error:
         raise ShardError(f"the shard descriptor {source.template} cannot be constructed: {error}") from error
     finally:
@@ -72,7 +81,8 @@ def describe(
     if ending.timed_out:
         reason = f"it took longer than {timeout or 0:g} seconds"
     elif "exit" in result:
-        reason = f"it exited with {result['exit']}"
+        said = str(result.get("error") or "")
+        reason = f"it exited with {result['exit']}{': ' if said else ''}{said}"
     else:
         lines = ending.tail.splitlines()
         printed = f", after printing {lines[-1][:300]!r}" if lines else ""
