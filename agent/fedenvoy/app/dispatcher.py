@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fedenvoy_statecharts import Event
@@ -119,7 +121,7 @@ class Dispatcher:
 
         def work(cancel: Cancel) -> None:
             try:
-                description = self._site.describe(cancel)
+                description = self._site.describe(cancel, _load_link)
             except Exception as error:  # noqa: BLE001 - whatever a descriptor raises is the shard's problem
                 cancel.raise_if_cancelled()
                 failed(error)
@@ -128,3 +130,9 @@ class Dispatcher:
                 self._post(Shard(event=Event.SHARD_DESCRIBED, scopes=command.scopes, description=description))
 
         return self._jobs.start("describe", work, failed)
+
+
+def _load_link() -> None:
+    """Load gRPC while a child constructs the descriptor; with a second core that costs a start nothing."""
+    with contextlib.suppress(Exception):  # dialling loads it too, and can say what is wrong
+        import_module("fedenvoy.link.director")

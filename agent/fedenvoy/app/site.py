@@ -91,8 +91,12 @@ class Site:
         wanted = self.config.agent.requirements.inherit
         return True if wanted is None else wanted
 
-    def describe(self, cancel: Cancel) -> ShardDescription:
+    def describe(self, cancel: Cancel, meanwhile: Callable[[], object] = lambda: None) -> ShardDescription:
         """Construct the shard descriptor in a child (an instance: in place) and read its shapes.
+
+        Args:
+            cancel: Ends the child.
+            meanwhile: Called once the child runs: something short to do beside it.
 
         Raises:
             ShardError: It cannot be constructed, described, or sent to an experiment's process.
@@ -102,7 +106,7 @@ class Site:
         if not isinstance(shard, ShardSource):
             pickle_descriptor(shard, self.node_dir / "shard.pickle")
             return describe_instance(shard)
-        return describe(shard, home=self.config.agent.home, python=self._python_for_shard(cancel), cancel=cancel)
+        return describe(shard, self.config.agent.home, self._python_for_shard(cancel), cancel, meanwhile=meanwhile)
 
     def has_installed(self, packages: tuple[str, ...] = ()) -> bool:
         """Whether the node's own interpreter has what the site requires, and these requirements, without installing.

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,6 +65,7 @@ def supervise(
     grace: float,
     cancel: Cancel,
     timeout: float | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Ending:
     """Run a child from its start to its end, in this thread: the child is killed should this thread end.
 
@@ -76,6 +77,7 @@ def supervise(
         grace: Seconds between asking it to end and killing it.
         cancel: Ends it.
         timeout: Seconds after which it is ended; None: none.
+        meanwhile: Called once the child runs: something short that this thread may do before it watches.
 
     Raises:
         Cancelled: When `cancel` was cancelled; everything of the child is gone by then.
@@ -92,6 +94,7 @@ def supervise(
         with theirs, _create(log) as out:
             process = _start((python, run_dir / "spec.json"), theirs, out, {**env, MARK: token}, str(spec["home"]))
         try:
+            meanwhile()
             words, timed_out = _Watch(ours, cancel, grace, timeout).wait()
         finally:
             ours.close()

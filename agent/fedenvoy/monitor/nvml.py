@@ -5,7 +5,6 @@ It reports what the library says, errors included: what an unreadable value beco
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from typing import Any
 
@@ -103,6 +102,8 @@ def _binding() -> Any:
 
 
 def _version(distribution: str) -> str:
+    import importlib.metadata  # noqa: PLC0415 - brings e-mail with it, and most nodes never ask
+
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
