@@ -124,7 +124,7 @@ class Shard:
 
     def __init__(self, how="", size=1):
         if how == "raise":
-            raise FileNotFoundError(f"the directory /data/scans does not exist,\\nsays {size}")
+            raise FileNotFoundError(f"the directory /data/scans is not there,\\nsays {size}")
         if how == "exit":
             sys.exit("no data, no node")
         if how == "shapeless":
