@@ -80,6 +80,10 @@ class Loop:
         """Tell the owner thread that something happened. Thread-safe, reentrant (for signal handlers), never blocks."""
         self._mailbox.put(message)
 
+    def wake(self) -> None:
+        """Let the owner thread come back to Python code once, to run a signal's handler. Thread-safe, never blocks."""
+        self._mailbox.put(None)
+
     def run(self) -> End:
         """Work until the session ends; the calling thread is the owner. Give how it ended."""
         self._begin()

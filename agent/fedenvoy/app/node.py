@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import secrets
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from types import FrameType
 from typing import Any
 
 from fedenvoy_statecharts import Event, State
@@ -19,6 +16,7 @@ from fedenvoy_statecharts import Event, State
 from fedenvoy.app.connection import Connection
 from fedenvoy.app.dispatcher import Dispatcher
 from fedenvoy.app.jobs import Jobs
+from fedenvoy.app.signals import answered
 from fedenvoy.app.site import Site
 from fedenvoy.commands import End, Record
 from fedenvoy.config import NodeConfig
@@ -84,6 +82,12 @@ class Node:
     def abort(self) -> None:
         """Ask for an end at once. Thread-safe, returns at once."""
         self._post(Message(event=Event.ABORT_REQUESTED))
+
+    def wake(self) -> None:
+        """Let the owner thread look up from its mailbox: a signal may wait for it. Thread-safe, returns at once."""
+        loop = self._loop
+        if loop is not None:
+            loop.wake()
 
     def cancel(self, reason: str) -> None:
         """End the experiment in hand; the director is told. Does nothing when there is none. Thread-safe."""
@@ -187,29 +191,6 @@ def open_link(config: NodeConfig, period: float = DEFAULT_PERIOD) -> DirectorPor
     )
 
 
-@contextlib.contextmanager
-def _signals(node: Node) -> Iterator[None]:
-    """Answer SIGTERM and SIGINT: the first stops, the second aborts, the third ends the process at once."""
-    count = 0
-
-    def handle(_signum: int, _frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        if count == 1:
-            node.stop()
-        elif count == 2:
-            node.abort()
-        else:
-            os._exit(Exit.ABORTED)
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def run_node(
     config: NodeConfig,
     *,
@@ -228,5 +209,5 @@ def run_node(
 
     """
     node = Node(config, review=review)
-    with _signals(node) if handle_signals else contextlib.nullcontext():
+    with answered(node) if handle_signals else contextlib.nullcontext():
         return node.run()
