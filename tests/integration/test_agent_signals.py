@@ -18,14 +18,15 @@ def test_a_signal_that_does_not_interrupt_the_owner_s_wait_ends_the_node(
     director: SandboxDirector, tmp_path: Path, number: signal.Signals
 ) -> None:
     """As one does that comes in the instant before the wait begins; the next message would be a minute away."""
-    ended = threading.Event()
+    ended, overslept = threading.Event(), threading.Event()
     owner = threading.get_ident()
 
     def tell() -> None:
         director.wait_for_calls("WaitExperiment")
         signal.pthread_kill(threading.get_ident(), number)
-        if not ended.wait(15):
-            signal.pthread_kill(owner, number)  # the second: aborts
+        if not ended.wait(10):
+            overslept.set()
+            signal.pthread_kill(owner, number)
 
     teller = threading.Thread(target=tell)
     teller.start()
@@ -35,5 +36,6 @@ def test_a_signal_that_does_not_interrupt_the_owner_s_wait_ends_the_node(
     finally:
         ended.set()
         teller.join()
+    assert not overslept.is_set()
     assert signal.getsignal(number) is before
     assert signal.set_wakeup_fd(-1) == -1
