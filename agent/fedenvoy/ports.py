@@ -58,6 +58,9 @@ class DirectorPort(HealthPort, Protocol):
     def register(self, shard: ShardDescription, devices: Sequence[int | str]) -> bool:
         """Tell the shard; give the director's answer."""
 
+    def poll_ahead(self) -> None:
+        """Issue the first poll now, without waiting; the next `wait_experiment` goes on with it. Raises nothing."""
+
     def wait_experiment(self, on_call: Callable[[Call], object]) -> str:
         """Wait until an experiment is offered, re-issuing the poll at its deadline; give its name."""
 

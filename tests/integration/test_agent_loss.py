@@ -141,9 +141,25 @@ def test_B8_a_download_that_fails_leaves_a_node_that_works(tmp_path: Path, fault
 def test_B20_the_first_health_check_goes_out_at_once(tmp_path: Path) -> None:
     with SandboxDirector(period=3600.0) as director, running(config(director.address, tmp_path)) as node:
         node.wait_state(S.IDLE)
-        director.wait_for_calls("WaitExperiment")
         methods = [call.method for call in director.calls]
-        assert methods[:3] == ["UpdateShardInfo", "UpdateEnvoyStatus", "WaitExperiment"]
+        assert methods[0] == "UpdateShardInfo"
+        assert sorted(methods[1:]) == ["UpdateEnvoyStatus", "WaitExperiment"]
+
+
+def test_B20_the_first_poll_waits_for_no_health_check(tmp_path: Path) -> None:
+    """From its registration to its first poll the director raises at everybody who lists the nodes."""
+    with SandboxDirector() as director:
+        held = director.hold("UpdateEnvoyStatus", times=1)
+        with running(config(director.address, tmp_path)) as node:
+            director.wait_for_calls("WaitExperiment")
+            node.wait_state(S.REGISTERED)
+            assert S.IDLE not in node.path
+            held.release()
+            node.wait_state(S.IDLE)
+            director.offer("exp", archive(), to=["node-1"])
+            node.wait_event(E.EXPERIMENT_OFFERED)
+            # One poll of a name at a time: a second one would get the next experiment when nobody listens any more.
+            assert len(director.calls_of("WaitExperiment")) == 1
 
 
 def test_B44_a_verdict_survives_the_director_s_absence_and_is_told_once(tmp_path: Path) -> None:

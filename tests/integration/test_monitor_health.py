@@ -79,6 +79,9 @@ class ScriptedDirector:
     def register(self, shard: ShardDescription, devices: Sequence[int | str]) -> bool:
         raise NotImplementedError
 
+    def poll_ahead(self) -> None:
+        raise NotImplementedError
+
     def wait_experiment(self, on_call: Callable[[Call], object]) -> str:
         raise NotImplementedError
 

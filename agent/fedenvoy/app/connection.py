@@ -118,6 +118,8 @@ class Connection:
 
     def _conclude_dial(self, command: Dial, link: DirectorPort, *, accepted: bool) -> None:
         if accepted:
+            # Before anything else: until then the director fails whoever lists the nodes or submits.
+            link.poll_ahead()
             self._link = link
             self._post(Message(event=Event.REGISTRATION_ACCEPTED, scopes=command.scopes))
             return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
 
 from fedenvoy.calls import CallError, CallKind
 from fedenvoy.config import DirectorAddress, FetchSettings, LinkSettings, PollSettings, TlsFiles
@@ -71,6 +73,7 @@ class DirectorLink:
         self._period = period
         self._clamped: float | None = None
         self._registered: int | None = None
+        self._ahead: SimpleQueue[LongPoll] = SimpleQueue()
 
     @property
     def period(self) -> float:
@@ -95,6 +98,17 @@ class DirectorLink:
         self._registered = len(devices)
         return reply.accepted
 
+    def poll_ahead(self) -> None:
+        """Park the first poll at the director now, without waiting; the next `wait_experiment` goes on with it.
+
+        The director raises at every user who lists the nodes or submits, from the moment it has accepted a node until
+        that node has polled for the first time. A poll that cannot be issued is left to `wait_experiment`.
+        """
+        poll = LongPoll(self._caller, self._dialect, self._poll.timeout)
+        with contextlib.suppress(CallError):
+            poll.begin()
+            self._ahead.put(poll)
+
     def wait_experiment(self, on_call: Callable[[Call], object]) -> str:
         """Wait until an experiment is offered, for as long as it takes; give its name.
 
@@ -105,7 +119,10 @@ class DirectorLink:
             CallError: The poll failed, or was cancelled.
 
         """
-        poll = LongPoll(self._caller, self._dialect, self._poll.timeout)
+        try:
+            poll = self._ahead.get_nowait()
+        except Empty:
+            poll = LongPoll(self._caller, self._dialect, self._poll.timeout)
         on_call(poll)
         return poll.wait()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -23,6 +23,14 @@ __all__ = ["LongPoll"]
 _SPREAD = 0.2
 # A "too late" that comes sooner than this part of the deadline is not ours: some server or proxy on the way said it.
 _OWN_DEADLINE = 0.95
+
+
+class _Issued(NamedTuple):
+    """One call: what will hold its answer, its deadline in seconds, and when it was issued."""
+
+    future: Any
+    timeout: float
+    at: float
 
 
 class LongPoll:
@@ -42,6 +50,7 @@ class LongPoll:
         self._rng = random.Random()  # noqa: S311 - spreads load, guards nothing
         self._lock = threading.Lock()
         self._future: Any = None
+        self._begun: _Issued | None = None
         self._cancelled = False
 
     def cancel(self) -> None:
@@ -52,6 +61,15 @@ class LongPoll:
         if future is not None:
             future.cancel()
 
+    def begin(self) -> None:
+        """Issue the first call now, without waiting; `wait` goes on with it.
+
+        Raises:
+            CallError: It could not be issued.
+
+        """
+        self._begun = self._issue()
+
     def wait(self) -> str:
         """Give the name of the experiment that is offered.
 
@@ -60,27 +78,27 @@ class LongPoll:
 
         """
         while True:
-            timeout = self._timeout * self._rng.uniform(1 - _SPREAD, 1 + _SPREAD)
-            issued = time.monotonic()
-            future = self._issue(timeout)
+            issued, self._begun = self._begun or self._issue(), None
             try:
-                name = self._answer(future, timeout)
+                name = self._answer(issued.future, issued.timeout)
             except CallError as error:
                 if error.kind is not CallKind.EMPTY:
                     raise
-                if time.monotonic() - issued < _OWN_DEADLINE * timeout:
+                if time.monotonic() - issued.at < _OWN_DEADLINE * issued.timeout:
                     raise CallError(kind=CallKind.RETRYABLE, code=error.code, text=error.text) from error
                 continue
             if not name:
                 raise CallError(kind=CallKind.RETRYABLE, text="the director offered an experiment without a name")
             return name
 
-    def _issue(self, timeout: float) -> Any:
+    def _issue(self) -> _Issued:
+        timeout = self._timeout * self._rng.uniform(1 - _SPREAD, 1 + _SPREAD)
         with self._lock:
             if self._cancelled:
                 raise _cancelled()
+            at = time.monotonic()
             self._future = self._caller.future(self._dialect.POLL, self._dialect.wait(), timeout)
-            return self._future
+            return _Issued(self._future, timeout, at)
 
     def _answer(self, future: Any, timeout: float) -> str:
         # gRPC's own wait wakes up ten times a second; this one sleeps until there is something.
