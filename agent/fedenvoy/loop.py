@@ -20,7 +20,7 @@ from fedenvoy_statecharts import Event
 
 from fedenvoy.commands import Arm, Command, Disarm, End, Persist, Record, Timer
 from fedenvoy.core import Core, Snapshot
-from fedenvoy.errors import StoreError
+from fedenvoy.errors import Exit, StoreError
 from fedenvoy.events import Message, Problem
 
 __all__ = ["Loop"]
@@ -139,17 +139,29 @@ class Loop:
                 self._dispatch(due.what)
 
     def _step(self, commands: tuple[Command, ...]) -> None:
-        """Carry out one step's commands: the record first, and nothing else unless it is on disk."""
+        """Carry out one step: the record first, and nothing of it can be seen or felt unless that is on disk."""
+        if not commands:
+            self.snapshot = self._core.snapshot()  # an event was stale, and was counted
+            return
+        persist, *others = commands
+        assert isinstance(persist, Persist)
+        if not self._write(persist.record):
+            self._end_without_store()
+            return
         self.snapshot = self._core.snapshot()
-        for command in commands:
-            if isinstance(command, Persist):
-                if not self._write(command.record):
-                    problem = Problem(event=Event.STORE_FAILED, text="the journal cannot be written", code="store")
-                    self._step(self._core.handle(problem, self._clock()))
-                    return
-                self._observe(command.record)
-            else:
-                self._carry_out(command)
+        self._observe(persist.record)
+        for command in others:
+            self._carry_out(command)
+
+    def _end_without_store(self) -> None:
+        """End the session: by the chart's own row, or, where the step that was lost had entered the end, as it is."""
+        text = "the journal cannot be written"
+        if self._core.ended:
+            self.snapshot = self._core.snapshot()
+            self.end = End(code=Exit.STORE, text=text)
+        else:
+            problem = Problem(event=Event.STORE_FAILED, text=text, code="store")
+            self._step(self._core.handle(problem, self._clock()))
 
     def _write(self, record: Record) -> bool:
         """Write the record; once writing has failed the session is ending, and its last records are best effort."""

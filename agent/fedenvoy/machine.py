@@ -52,6 +52,7 @@ class LifecycleMachine:
         if library.level == logging.NOTSET:  # it tells several lines a step at INFO; the agent tells each step once
             library.setLevel(logging.WARNING)
         self.chart = chart
+        self._ids = {id(row): chart.row_id(row) for row in chart.rows}
         self._by_value = {state.value: state for state in chart.states}
         self._model = _Model()
         self._machine = Machine(
@@ -79,6 +80,10 @@ class LifecycleMachine:
         state = self._by_value[self._model.state]
         assert isinstance(state, State)
         return state
+
+    def row_id(self, row: Row) -> str:
+        """Give the stable name of a row that `fire` gave."""
+        return self._ids[id(row)]
 
     def fire(self, event: Vocabulary, valuation: Mapping[Guard, bool]) -> Row | None:
         """Take the row that applies.

@@ -134,8 +134,8 @@ class Guard(Vocabulary):
     OFFER_WELCOME = (
         "offer welcome",
         (
-            "the node is fit and not paused, and the name does not rest after a run that failed, was rejected, "
-            "cancelled or withdrawn (1 min, doubling to 30 min)"
+            "the node is fit and not paused, and the name does not rest after a run that ended here (5 s after a good "
+            "end, 1 min after a failed, rejected, cancelled or withdrawn one, doubling to 30 min)"
         ),
     )
     POLL_TRIES_LEFT = "poll tries left", "fewer failed polls in a row than `agent.poll.tries`"

@@ -173,6 +173,19 @@ def test_B7_a_new_archive_under_the_old_name_runs_and_the_old_one_settles_for_lo
     assert d.feed(E.EXPERIMENT_OFFERED, E.PLAN_APPROVED) is State.TRAINING
 
 
+def test_a_finished_experiment_offered_again_unchanged_is_run_ever_more_rarely() -> None:
+    d = Driver().to_idle()
+    pauses = []
+    d.feed(E.EXPERIMENT_OFFERED)
+    for _ in range(4):
+        d.feed(E.PLAN_APPROVED, E.TRAINING_FINISHED, E.REPORT_DELIVERED)
+        since = d.now
+        while d.feed(E.EXPERIMENT_OFFERED) is State.IDLE:
+            d.now += 1
+        pauses.append(d.now - since)
+    assert pauses == [5, 10, 20, 40]
+
+
 def test_another_experiment_runs_while_one_rests() -> None:
     d = Driver().to_reporting()
     d.feed(E.REPORT_DELIVERED)

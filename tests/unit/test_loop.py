@@ -173,6 +173,31 @@ def test_store_failure_ends_the_session_and_runs_no_effect_of_the_lost_step() ->
     assert bench.loop.end.code is Exit.STORE
 
 
+def test_the_loop_ends_also_when_the_record_of_the_end_cannot_be_written() -> None:
+    bench = Bench()
+    bench.loop.run_pending()
+    bench.broken_from = 2
+    bench.post(Event.STOP_REQUESTED)
+    assert bench.loop.end is not None
+    assert bench.loop.end.code is Exit.STORE
+
+
+def test_nobody_sees_a_step_before_it_is_on_disk() -> None:
+    bench = Bench()
+    bench.loop.run_pending()
+    seen: list[State] = []
+    persist = bench.loop._persist
+
+    def watch(record: Record) -> None:
+        seen.append(bench.loop.snapshot.state)
+        persist(record)
+
+    bench.loop._persist = watch
+    bench.post(Event.STOP_REQUESTED)
+    assert seen == [State.DISCONNECTED]
+    assert bench.loop.snapshot.state is State.STOPPED
+
+
 def test_messages_are_handled_in_the_order_in_which_they_were_posted() -> None:
     bench = Bench()
     bench.loop.run_pending()

@@ -162,7 +162,7 @@ class Core:
             entry=scopes.entry,
             run=run,
             link=scopes.link,
-            row=self._machine.chart.row_id(row) if row else "",
+            row=self._machine.row_id(row) if row else "",
             source=source,
             event=step.message.event,
             target=self.state,

@@ -16,6 +16,8 @@ __all__ = ["CarriedOver", "Data", "Link", "Memory", "Pending", "Run", "Snapshot"
 
 RECHECK_FIRST = 60.0
 """Seconds after which an experiment that settled here is looked at again when it is still offered."""
+RECHECK_FINISHED = 5.0
+"""Likewise for one that finished here: its user may well send another under the same name."""
 RECHECK_LAST = 1800.0
 """The longest such pause; each look that finds the same archive doubles the pause up to it."""
 
@@ -103,6 +105,7 @@ class Memory:
 
     Attributes:
         digests: Archives of that name that ended here by their own fault.
+        finished: The archive of that name that last ended well here; empty when none did.
         pause: The present pause between two looks, seconds.
         recheck: When it may be looked at again.
         why: For people.
@@ -110,6 +113,7 @@ class Memory:
     """
 
     digests: set[str] = field(default_factory=set)
+    finished: str = ""
     pause: float = RECHECK_FIRST
     recheck: float = 0.0
     why: str = ""
@@ -117,6 +121,18 @@ class Memory:
     def rest(self, now: float, why: str) -> None:
         """Decline the name until a first pause has passed."""
         self.pause, self.recheck, self.why = RECHECK_FIRST, now + RECHECK_FIRST, why
+
+    def rest_after_good_end(self, now: float, digest: str) -> None:
+        """Decline the name shortly; longer each time the same archive is offered and finishes again.
+
+        A director whose rounds are not over when the work is done offers it again at once, and would keep the node busy
+        with the same work for ever.
+        """
+        if not digest or digest != self.finished:
+            self.pause = RECHECK_FINISHED
+        self.digests.clear()
+        self.finished = digest
+        self.rest_longer(now, "it finished here")
 
     def rest_longer(self, now: float, why: str) -> None:
         """Decline it for the present pause, and make the next one longer."""

@@ -2,7 +2,7 @@
 
 A run that failed by its own fault (or was rejected) is *settled*: its archive is not run again. One that failed by
 circumstance (network, disk, time) or was cancelled only rests for a while, since the director may offer it again at
-once. A run that finished or was orphaned leaves no memory.
+once. A run that finished rests its name shortly; one that was orphaned leaves no memory.
 """
 
 from __future__ import annotations
@@ -92,9 +92,10 @@ def _take_digest(step: Step) -> None:
 
 
 def finished(step: Step) -> None:
-    """The run ended well, and whatever kept its name from being run is over."""
-    assert step.data.run is not None
-    step.data.memory.pop(step.data.run.experiment, None)
+    """The run ended well, and whatever kept its name from being run is over; it rests shortly."""
+    run = step.data.run
+    assert run is not None
+    step.data.memory_of(run.experiment).rest_after_good_end(step.now, run.digest)
     _conclude(step, Verdict.FINISHED, 0, "")
 
 
