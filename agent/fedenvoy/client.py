@@ -51,7 +51,7 @@ class ShardDirectorClient:
             self._link = open_link(self._config)
         return self._link
 
-    def report_shard_info(self, shard_descriptor: Any, cuda_devices: Sequence[int]) -> bool:
+    def report_shard_info(self, shard_descriptor: Any, cuda_devices: Sequence[int | str]) -> bool:
         """Register the shard; give whether the director accepts it."""
         return self._open().register(describe_instance(shard_descriptor), cuda_devices)
 

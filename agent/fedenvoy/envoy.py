@@ -161,8 +161,10 @@ class Envoy:
     @property
     def running_experiments(self) -> dict[str, Any]:
         """The experiment in hand, by name, with the state it is in; empty when there is none."""
-        snapshot = self._node.snapshot if self._node else None
-        return {snapshot.experiment: {"state": snapshot.state.value}} if snapshot and snapshot.experiment else {}
+        if self._node is None or self._session() is None:
+            return {}
+        snapshot = self._node.snapshot
+        return {snapshot.experiment: {"state": snapshot.state.value}} if snapshot.experiment else {}
 
     def start(self) -> None:
         """Register and take part in experiments until stopped, then return: calls `run`, as the reference does.
