@@ -36,11 +36,19 @@ class Told:
     ) -> None:
         os.close(self._pipe)
 
-    def archive(self, expression: str, **options: str) -> bytes:
-        """Make an experiment that writes the text of an expression over `shard`, `devices`, `plan` and `os`."""
+    def archive(self, expression: str, then: str = "pass", **options: str) -> bytes:
+        """Make an experiment that writes the text of an expression over `shard`, `devices`, `plan` and `os`.
+
+        Args:
+            expression: What it writes.
+            then: What it does after that.
+            options: For `support.archives.archive`.
+
+        """
         code = (
             "import os\n\ndef run(shard, devices, plan):\n"
             f"    with open({str(self._path)!r}, 'w') as pipe:\n        pipe.write(str({expression}) + chr(10))\n"
+            f"    {then}\n"
         )
         return archive(code, **options)
 
