@@ -20,13 +20,16 @@ class Told:
     Args:
         directory: Where the pipe lies.
 
+    Attributes:
+        path: The pipe.
+
     """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / "told"
-        os.mkfifo(self._path)
-        self._pipe = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)  # both ways: it never reads as ended
+        self.path = directory / "told"
+        os.mkfifo(self.path)
+        self._pipe = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)  # both ways: it never reads as ended
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +50,7 @@ class Told:
         """
         code = (
             "import os\n\ndef run(shard, devices, plan):\n"
-            f"    with open({str(self._path)!r}, 'w') as pipe:\n        pipe.write(str({expression}) + chr(10))\n"
+            f"    with open({str(self.path)!r}, 'w') as pipe:\n        pipe.write(str({expression}) + chr(10))\n"
             f"    {then}\n"
         )
         return archive(code, **options)
