@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from threading import Event as ThreadEvent
 from threading import Thread
@@ -27,6 +28,9 @@ from fedenvoy.engines.descriptors import check_sendable, describe_instance
 from fedenvoy.errors import Exit, FedenvoyError
 from fedenvoy.events import DeviceReading, Message, Scopes
 from fedenvoy.monitor.health import HealthMonitor
+from fedenvoy.monitor.hook import HookSampler
+from fedenvoy.monitor.plugin import load_probe
+from fedenvoy.monitor.reader import DeviceReader
 
 __all__ = ["Envoy"]
 
@@ -129,6 +133,10 @@ class Envoy:
         self._stopped = ThreadEvent()
         self._health_check_future: Future[None] | None = None
 
+    def _overrides(self, name: str) -> bool:
+        """Whether a subclass, or this object itself, has a method of its own by this name."""
+        return getattr(getattr(self, name), "__func__", None) is not getattr(Envoy, name)
+
     def _config(self) -> NodeConfig:
         """Put the present attributes together; they may have been changed since construction."""
         return NodeConfig(
@@ -185,16 +193,14 @@ class Envoy:
             raise SystemExit(int(code))
 
     def _work(self) -> Exit:
-        overridden = type(self)._get_cuda_device_info is not Envoy._get_cuda_device_info  # noqa: SLF001 - our own
-        node = Node(
-            self._config(), review=self.review_plan_callback, readings=self._own_readings if overridden else None
-        )
+        readings = self._own_readings if self._overrides("_get_cuda_device_info") else None
+        node = Node(self._config(), review=self.review_plan_callback, readings=readings)
         self._node = node
         ended = self._health_check_future = Future[None]()
         if self._stopped.is_set():
             node.stop()
-        if type(self).send_health_check is not Envoy.send_health_check:
-            # The subclass's own loop, beside the agent's: not in the executor, where it would hold the program's end.
+        if self._overrides("send_health_check"):
+            # The user's own loop, beside the agent's: not in the executor, where it would hold the program's end.
             Thread(target=self.send_health_check, name="fedenvoy-user-health", daemon=True).start()
         try:
             return node.run()
@@ -245,9 +251,13 @@ class Envoy:
             return lost.wait(patience) or self._stopped.is_set() or self._session() is not None
 
         link = open_link(self._config())
-        monitor = HealthMonitor(post, is_running=lambda: False, readings=self._own_readings)
+        sampler = HookSampler(self._own_readings, self._agent.gpu.interval)
+        monitor = HealthMonitor(post, is_running=lambda: False, readings=sampler.readings)
+        sampler.start()
         try:
             if link.register(describe_instance(self.shard_descriptor), self.cuda_devices):
+                # Until a node has polled once, the director fails whoever lists the nodes; what comes is not taken.
+                link.poll_ahead()
                 monitor.begin(link, Scopes())
                 while not over(_GLANCE):
                     pass
@@ -257,14 +267,22 @@ class Envoy:
             logger.warning("registration failed: %s", error)
         finally:
             monitor.stop(5.0)
+            sampler.stop()
             link.close()
         for _ in range(round(_PAUSE / _GLANCE)):
             if over(_GLANCE):
                 return
 
     def _get_cuda_device_info(self) -> list[dict[str, Any]] | None:
-        """Give the GPU readings; a subclass may override it, and its answer then goes with every health check."""
-        return None
+        """Give what `cuda_device_monitor` says of each GPU; None without one.
+
+        A subclass may override it, and its answer then goes with every health check. The agent itself reads the GPUs
+        in a thread of its own and does not ask here.
+        """
+        if self.cuda_device_monitor is None:
+            return None
+        probe = load_probe(self.cuda_device_monitor, self._agent.home)
+        return [asdict(reading) for reading in DeviceReader(self.cuda_devices).read(probe).readings]
 
     def _own_readings(self) -> tuple[DeviceReading, ...]:
         return readings_from_dicts(self._get_cuda_device_info() or ())

@@ -52,7 +52,7 @@ class LifecycleMachine:
         if library.level == logging.NOTSET:  # it tells several lines a step at INFO; the agent tells each step once
             library.setLevel(logging.WARNING)
         self.chart = chart
-        self._ids = {id(row): chart.row_id(row) for row in chart.rows}
+        self._ids = {id(row): name for name, row in chart.named_rows()}
         self._by_value = {state.value: state for state in chart.states}
         self._model = _Model()
         self._machine = Machine(

@@ -233,7 +233,11 @@ class Chart:
 
     def row_id(self, row: Row) -> str:
         """Give the row's stable name: R01, R02, ... in table order."""
-        return f"R{self.rows.index(row) + 1:02d}"
+        return next(name for name, other in self.named_rows() if other is row or other == row)
+
+    def named_rows(self) -> Iterator[tuple[str, Row]]:
+        """Give every row with its stable name."""
+        return ((f"R{number:02d}", row) for number, row in enumerate(self.rows, 1))
 
 
 def ignore(states: Iterable[Vocabulary], event: Vocabulary, why: Why, note: str) -> tuple[Ignored, ...]:

@@ -159,7 +159,8 @@ def test_send_health_check_alone_keeps_the_node_shown_as_online(tmp_path: Path) 
         node = envoy(director, tmp_path)
         with in_thread(node.send_health_check, node.stop) as raised:
             director.wait_for_calls("UpdateEnvoyStatus", 2)
-            assert not director.calls_of("WaitExperiment")
+            assert len(director.calls_of("WaitExperiment")) == 1, "the director wants every node to have polled once"
+            assert not director.calls_of("GetExperimentData")
         assert raised == []
 
 
