@@ -110,18 +110,19 @@ class Federation:
         self._stack = stack
         self.director: Director = stack.enter_context(serve(python, place / "director", self.deadline, certificates))
 
-    def original(self, name: str) -> Child:
-        """Start OpenFL's own envoy."""
-        site = self._site(name, {})
+    def original(self, name: str, *, install: bool = False) -> Child:
+        """Start OpenFL's own envoy; with `install` it brings its environment to what the experiment asks for."""
+        site = self._site(name, {}, install=install)
         argv = [str(self.python.with_name("fx")), "envoy", "start", "-n", name, "-ec", site.write().name]
-        argv += ["-dh", self.director.host, "-dp", str(self.director.port), *tls_options(None)]
+        argv += ["-dh", self.director.host, "-dp", str(self.director.port)]
+        argv += tls_options(self.director.certificates.get(name))
         log, home = site.directory / f"{name}.log", {"HOME": str(site.directory)}
         return self._stack.enter_context(Child(name, argv, cwd=site.directory, log=log, environment=home, grace=1))
 
-    def node(self, name: str, *, python: Path | None = None) -> Child:
+    def node(self, name: str, *, python: Path | None = None, install: bool = False) -> Child:
         """Start fedenvoy: from the environment of `python`, or from this one with OpenFL's for the experiments."""
         child = start_node(
-            self._site(name, {"python": str(self.python)} if python is None else {}),
+            self._site(name, {"python": str(self.python)} if python is None else {}, install=install),
             self.director.host,
             self.director.port,
             tls=self.director.certificates.get(name),
@@ -131,13 +132,13 @@ class Federation:
         )
         return self._stack.enter_context(child)
 
-    def _site(self, name: str, agent: Mapping[str, object]) -> Site:
+    def _site(self, name: str, agent: Mapping[str, object], *, install: bool) -> Site:
         directory = copy_files(self.place / name, "plane_shard.py")
         params = {"seed": 1 + NAMES.index(name), "samples": SAMPLES[name]}
-        return Site(name, directory, "plane_shard.PlaneShard", params, agent=agent)
+        return Site(name, directory, "plane_shard.PlaneShard", params, install=install, agent=agent)
 
-    def submit(self, training: str = "", *, name: str = "plane") -> Child:
-        """Submit an experiment of two rounds to both sites; `training` is appended to its module."""
+    def submit(self, training: str = "", *, name: str = "plane", rounds: int = 2) -> Child:
+        """Submit an experiment to both sites; `training` is appended to its module."""
         work = self.place / f"scientist-{name}"
         child = scientist(
             self.director,
@@ -145,6 +146,7 @@ class Federation:
             self.deadline,
             nodes=NAMES,
             experiment=name,
+            rounds=rounds,
             lines=self.lines,
             training=training,
         )
