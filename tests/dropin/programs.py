@@ -69,7 +69,7 @@ class Program:
         with self._changed:
             return "".join(self._lines)
 
-    def wait_for(self, text: str, timeout: float = 20.0) -> str:
+    def wait_for(self, text: str, timeout: float = 40.0) -> str:
         """Wait until it has printed something; give all it has printed."""
         with self._changed:
             found = self._changed.wait_for(lambda: text in "".join(self._lines) or self._ended, timeout)
@@ -78,13 +78,13 @@ class Program:
         assert text in printed, f"{text!r} never came: {printed}"
         return printed
 
-    def end(self, timeout: float = 20.0) -> int:
+    def end(self, timeout: float = 40.0) -> int:
         """Wait for its end; give the exit code."""
         code = self._process.wait(timeout)
         self._reader.join(timeout)
         return code
 
-    def stop(self, number: signal.Signals = signal.SIGINT, timeout: float = 20.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGINT, timeout: float = 40.0) -> int:
         """Send a signal to it and whatever it started in its session, as a terminal does; give the exit code."""
         os.killpg(self._process.pid, number)
         return self.end(timeout)
@@ -149,7 +149,7 @@ class Place:
             program.close()
 
     def run(
-        self, *command: str | Path, timeout: float = 20.0, variables: Mapping[str, str] | None = None
+        self, *command: str | Path, timeout: float = 40.0, variables: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
         """Run a program to its end; give its exit code and all it printed."""
         with self.running(*command, variables=variables) as program:

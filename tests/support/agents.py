@@ -50,7 +50,7 @@ class RunningNode:
         self._thread.start()
         return self
 
-    def wait(self, predicate: Callable[[list[Record]], bool], timeout: float = 20.0) -> list[Record]:
+    def wait(self, predicate: Callable[[list[Record]], bool], timeout: float = 40.0) -> list[Record]:
         """Wait until the records satisfy a predicate."""
         with self._changed:
             done = self._changed.wait_for(lambda: predicate(self.records) or self.error is not None, timeout)
@@ -58,11 +58,11 @@ class RunningNode:
             assert done, "not seen: " + "; ".join(map(describe, self.records))
             return list(self.records)
 
-    def wait_state(self, state: State, timeout: float = 20.0, *, times: int = 1) -> list[Record]:
+    def wait_state(self, state: State, timeout: float = 40.0, *, times: int = 1) -> list[Record]:
         """Wait until a state was entered so many times."""
         return self.wait(lambda rs: sum(r.target is state and not r.internal for r in rs) >= times, timeout)
 
-    def wait_event(self, event: Event, timeout: float = 20.0, *, times: int = 1) -> list[Record]:
+    def wait_event(self, event: Event, timeout: float = 40.0, *, times: int = 1) -> list[Record]:
         """Wait until an event was recorded so many times."""
         return self.wait(lambda rs: sum(r.event is event for r in rs) >= times, timeout)
 
