@@ -131,6 +131,7 @@ class Envoy:
         self._executor: ThreadPoolExecutor | None = None
         self._node: Node | None = None
         self._stopped = ThreadEvent()
+        self._stops = 0
         self._health_check_future: Future[None] | None = None
 
     def _overrides(self, name: str) -> bool:
@@ -216,6 +217,7 @@ class Envoy:
 
     def stop(self) -> None:
         """End the agent in order, from any thread; `start` returns once it has ended, at once if not yet begun."""
+        self._stops += 1
         self._stopped.set()
         if self._node is not None:
             self._node.stop()
@@ -227,11 +229,13 @@ class Envoy:
         shard and keeps it shown as online, without taking any work; should the agent be started meanwhile, it takes
         over.
         """
+        before = self._stops
         while (session := self._session()) is None:
-            if self._stopped.is_set():
+            # Counted, too: a session that came and went meanwhile has taken the wish to stop for its own.
+            if self._stopped.is_set() or self._stops != before:
                 self._stopped.clear()
                 return
-            self._beat_on_one_link()
+            self._beat_on_one_link(before)
         session.result()
 
     def _session(self) -> Future[None] | None:
@@ -239,7 +243,7 @@ class Envoy:
         session = self._health_check_future
         return None if session is None or session.done() else session
 
-    def _beat_on_one_link(self) -> None:
+    def _beat_on_one_link(self, stops: int) -> None:
         """Register and send health checks until the link is lost, `stop` is called, or the agent does it."""
         lost = ThreadEvent()
 
@@ -248,7 +252,7 @@ class Envoy:
                 lost.set()
 
         def over(patience: float) -> bool:
-            return lost.wait(patience) or self._stopped.is_set() or self._session() is not None
+            return lost.wait(patience) or self._stops != stops or self._session() is not None
 
         link = open_link(self._config())
         sampler = HookSampler(self._own_readings, self._agent.gpu.interval)

@@ -11,6 +11,7 @@ import pytest
 from dropin.collaborators import openfl_archive, stand_in
 from dropin.experiments import Told
 from dropin.programs import Place, start_command
+from fedenvoy import Envoy
 from fedenvoy.config import GpuSettings
 from fedenvoy.errors import Exit
 from fedenvoy.testing import SandboxDirector
@@ -176,6 +177,56 @@ def test_a_monitor_of_the_program_s_own_is_given_to_the_class(tmp_path: Path) ->
             agent__gpu=GpuSettings(interval=0.1),
         )
         with in_thread(node.start, node.stop):
+            assert shown(director) == EXPECTED
+
+
+def test_a_subclass_may_add_to_what_the_monitor_says(tmp_path: Path) -> None:
+    class Renaming(Envoy):
+        def _get_cuda_device_info(self) -> list[dict[str, Any]] | None:
+            infos = super()._get_cuda_device_info()
+            return [{**info, "name": f"mine-{info['index']}"} for info in infos or ()]
+
+    with SandboxDirector(period=1.0) as director:
+        monitor = Cards("theirs")
+        settings = GpuSettings(interval=0.1)
+        node = envoy(
+            director, tmp_path, Renaming, cuda_devices=(0, 1), cuda_device_monitor=monitor, agent__gpu=settings
+        )
+        assert Envoy._get_cuda_device_info(node) == [
+            {
+                "index": index,
+                "memory_total": 80_000,
+                "memory_utilized": 1_000 + index,
+                "device_utilization": f"{index}%",
+                "cuda_driver_version": "550.1",
+                "cuda_version": "12.4",
+                "name": f"theirs-{index}",
+            }
+            for index in (0, 1)
+        ]
+        with in_thread(node.start, node.stop):
+            assert shown(director) == EXPECTED
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_hook_set_on_the_object_itself_is_honoured(tmp_path: Path, alone: bool) -> None:
+    with SandboxDirector(period=1.0) as director:
+        node = envoy(director, tmp_path, cuda_devices=(0,), agent__gpu=GpuSettings(interval=0.1))
+        node._get_cuda_device_info = lambda: [{"index": 0, "name": "set"}]  # type: ignore[method-assign]
+        with in_thread(node.send_health_check if alone else node.start, node.stop):
+            assert [card[1] for card in shown(director)] == ["set"]
+
+
+def test_health_checks_alone_tell_of_the_cards_too(tmp_path: Path) -> None:
+    with SandboxDirector(period=1.0) as director:
+        node = envoy(
+            director,
+            tmp_path,
+            cuda_devices=(0, 1),
+            cuda_device_monitor=Cards("mine"),
+            agent__gpu=GpuSettings(interval=0.1),
+        )
+        with in_thread(node.send_health_check, node.stop):
             assert shown(director) == EXPECTED
 
 

@@ -24,7 +24,8 @@ from support.shards import NumbersShard
 
 @pytest.fixture
 def director() -> Iterator[SandboxDirector]:
-    with SandboxDirector(period=1.0) as sandbox:
+    """A director that offers again what it offered to a poll that was given up, as the real one does."""
+    with SandboxDirector(period=1.0, reoffers=True) as sandbox:
         yield sandbox
 
 
@@ -106,7 +107,7 @@ def test_a_program_that_does_the_steps_of_the_reference_s_start_by_itself(
 
 def test_health_checks_alone_are_taken_over_by_the_agent(director: SandboxDirector, tmp_path: Path) -> None:
     node = envoy(director, tmp_path)
-    checks = threading.Thread(target=node.send_health_check)
+    checks = threading.Thread(target=node.send_health_check, daemon=True)
     checks.start()
     director.wait_for_calls("UpdateEnvoyStatus")
     gate = tmp_path / "gate"
@@ -128,6 +129,37 @@ def test_health_checks_alone_are_ended_by_stop_while_the_director_is_away(tmp_pa
         with in_thread(node.send_health_check, node.stop) as raised:
             pass
     assert raised == []
+
+
+asked, answer = threading.Event(), threading.Event()
+
+
+class Hesitant(NumbersShard):
+    """Takes its time to tell its shape to one thread."""
+
+    @property
+    def sample_shape(self) -> list[str]:
+        if threading.current_thread().name == "alone":
+            asked.set()
+            answer.wait(20)
+        return ["8"]
+
+
+def test_a_session_that_comes_and_goes_meanwhile_ends_health_checks_alone_too(
+    director: SandboxDirector, tmp_path: Path
+) -> None:
+    node = envoy(director, tmp_path, shard_descriptor=Hesitant())
+    checks = threading.Thread(target=node.send_health_check, name="alone", daemon=True)
+    checks.start()
+    try:
+        assert asked.wait(10)
+        with in_thread(node.start, node.stop) as raised:
+            director.wait_for_calls("WaitExperiment")
+        assert raised == []
+    finally:
+        answer.set()
+    checks.join(10)
+    assert not checks.is_alive()
 
 
 def test_two_envoys_in_one_process_one_after_the_other(director: SandboxDirector, tmp_path: Path, told: Told) -> None:
@@ -317,7 +349,7 @@ def test_B41_review_callbacks_of_every_kind(director: SandboxDirector, tmp_path:
     assert raised == []
     assert len(director.reports) == bool(words)
     if isinstance(callback, Reviewer):
-        assert callback.asked == [("plan", True)]
+        assert callback.asked == [("plan", True)], "once, although the director offers it again"
 
 
 def test_B41_a_slow_callback_holds_no_health_check_and_its_answer_comes_too_late(
