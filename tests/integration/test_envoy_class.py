@@ -112,6 +112,17 @@ def test_attributes_are_the_reference_s(tmp_path: Path) -> None:
         assert callable(getattr(node.director_client, method))
 
 
+def test_the_executor_holds_nothing_of_the_agent_s(tmp_path: Path) -> None:
+    """The reference's holds an endless health loop, for which the interpreter waits at its end."""
+    with SandboxDirector() as director:
+        node = envoy(director, tmp_path)
+        with in_thread(node.start, node.stop):
+            director.wait_for_calls("UpdateEnvoyStatus")
+            assert not node.executor._threads
+            assert node.executor._work_queue.empty()
+            assert node.executor.submit(lambda: "mine").result(10) == "mine"
+
+
 def test_start_in_another_thread_runs_an_experiment_and_returns_after_stop(tmp_path: Path) -> None:
     code = "import pathlib, time\ndef run(*_):\n    while not pathlib.Path({!r}).exists(): time.sleep(0.05)\n"
     gate = tmp_path / "gate"
