@@ -10,8 +10,8 @@ from fedenvoy.testing import RowCase, every_row, row_cases
 from fedenvoy.testing.facts import CLOCK, DIALLED, LIFECYCLE_FACTS, WATCHING
 from fedenvoy.testing.paths import Facts, Paths
 from fedenvoy_statecharts import LIFECYCLE, ChartError, Effect, Event, Guard, Row, State
-from fedenvoy_statecharts.checks.parts import DESCRIPTION, ORPHAN_CLOCK, WATCH
 from fedenvoy_statecharts.checks.explore import Move, explore
+from fedenvoy_statecharts.checks.parts import DESCRIPTION, ORPHAN_CLOCK, WATCH
 from fedenvoy_statecharts.checks.world import Config
 from fedenvoy_statecharts.model import Vocabulary
 from support.kit_charts import Act, Deed, Doubt, Place, door
