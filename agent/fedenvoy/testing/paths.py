@@ -11,16 +11,25 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fedenvoy_statecharts import Chart, ChartError, Row, Scope
 from fedenvoy_statecharts.model import Vocabulary
 
-__all__ = ["Facts", "Move", "Paths", "Standing", "Step"]
+__all__ = ["Facts", "Move", "Paths", "Shown", "Standing", "Step"]
+
+
+class Shown:
+    """Tells Hypothesis to show an object by its repr, where it would spell out the fields of a dataclass."""
+
+    __slots__ = ()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - the protocol's
+        printer.text(repr(self))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Step:
+class Step(Shown):
     """One event in one state.
 
     Attributes:
@@ -45,8 +54,8 @@ class Step:
 
     def __repr__(self) -> str:
         if self.row is not None:
-            return f"<{self.row}>"
-        return f"<{self.state} --{self.event}{' (stale)' if self.stale else ''}--> ignored>"
+            return str(self.row)
+        return f"{self.state} --{self.event}{' (stale)' if self.stale else ''}--> ignored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,13 @@ class Paths:
     Attributes:
         chart: The chart.
         starts: Where a session may begin: one standing for each choice of the fixed facts.
-        moves: For each standing, breadth first, the rows that can be taken there, in table order.
+        moves: For each standing, nearest first, the rows that can be taken there, in table order.
+        standings: For each state that is reached, its standings, nearest first.
+        states: The states that are reached and from which something goes on, nearest first.
+        rows: The rows that are ever taken, in table order.
+        places: For each of them, the standings at which it can be taken, nearest first.
+        illegal: For each state that is reached, every step that must change nothing there: events without a row, and
+            old numbers.
 
     Raises:
         ChartError: The facts speak of what the chart does not have.
@@ -132,6 +147,16 @@ class Paths:
         self.starts = tuple(self._begin())
         self.moves: dict[Standing, tuple[Move, ...]] = {}
         self._explore()
+        self.standings: dict[Vocabulary, list[Standing]] = {}
+        for standing in self.moves:
+            self.standings.setdefault(standing.state, []).append(standing)
+        self.states = [state for state, many in self.standings.items() if any(self.moves[one] for one in many)]
+        self.places: dict[Row, list[Standing]] = {}
+        for standing, moves in self.moves.items():
+            for move in moves:
+                self.places.setdefault(move.row, []).append(standing)
+        self.rows = [row for row in chart.rows if row in self.places]
+        self.illegal = {state: tuple(self._illegal(state)) for state in self.standings}
 
     def _begin(self) -> Iterator[Standing]:
         for values in product((False, True), repeat=len(self._facts.fixed)):
@@ -180,14 +205,6 @@ class Paths:
         """How many guards have no value of their own; see `step`."""
         return len(self._free)
 
-    def states(self) -> tuple[Vocabulary, ...]:
-        """Give the states that are reached and from which something goes on, nearest first."""
-        return tuple(dict.fromkeys(standing.state for standing, moves in self.moves.items() if moves))
-
-    def standings(self, state: Vocabulary) -> tuple[Standing, ...]:
-        """Give the standings of one state, nearest first."""
-        return tuple(standing for standing in self.moves if standing.state is state)
-
     def step(self, standing: Standing, row: Row, free: int = 0) -> Step:
         """Give the step that takes a row.
 
@@ -212,24 +229,12 @@ class Paths:
             before = self._before[before[0]]
         return tuple(reversed(way))
 
-    def start_of(self, standing: Standing) -> Standing:
-        """Give the start of that way."""
-        way = self.way_to(standing)
-        return way[0][0] if way else standing
-
     def after(self, standing: Standing, row: Row) -> Standing:
         """Give where a row leads from a standing at which it can be taken."""
         return next(move.after for move in self.moves[standing] if move.row is row)
 
-    def illegal(self, state: Vocabulary) -> tuple[Step, ...]:
-        """Give every step that must change nothing in a state: events without a row there, and old numbers."""
-        return tuple(
-            Step(state, event, stale=bool(self.chart.at(state, event)))
-            for event, scope in self.chart.events.items()
-            if scope is not Scope.AGENT or not self.chart.at(state, event)
-        )
-
-    def unreached(self) -> tuple[Row, ...]:
-        """Give the rows that no session ever takes."""
-        taken = {id(move.row) for moves in self.moves.values() for move in moves}
-        return tuple(row for row in self.chart.rows if id(row) not in taken)
+    def _illegal(self, state: Vocabulary) -> Iterator[Step]:
+        for event, scope in self.chart.events.items():
+            stale = bool(self.chart.at(state, event))
+            if scope is not Scope.AGENT or not stale:
+                yield Step(state, event, stale=stale)

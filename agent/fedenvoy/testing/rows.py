@@ -6,14 +6,13 @@ cases are asked for as a decorator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedenvoy_statecharts import LIFECYCLE, Chart, ChartError, Row
 
 from fedenvoy.testing.facts import facts_for
-from fedenvoy.testing.paths import Facts, Paths, Standing, Step
+from fedenvoy.testing.paths import Facts, Paths, Shown, Step
 
 if TYPE_CHECKING:
     import pytest
@@ -22,7 +21,7 @@ __all__ = ["RowCase", "every_row", "row_cases"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class RowCase:
+class RowCase(Shown):
     """A row, and a shortest way to it.
 
     Attributes:
@@ -49,7 +48,7 @@ class RowCase:
         return f"{self.id}-{self.row.source}-{self.row.event}-{self.row.goal}"
 
     def __repr__(self) -> str:
-        return f"<{self.id} after {len(self.path)} steps: {self.row}>"
+        return f"{self.id} after {len(self.path)} steps: {self.row}"
 
 
 def row_cases(chart: Chart = LIFECYCLE, *, facts: Facts | None = None) -> tuple[RowCase, ...]:
@@ -64,22 +63,17 @@ def row_cases(chart: Chart = LIFECYCLE, *, facts: Facts | None = None) -> tuple[
 
     """
     paths = Paths(chart, facts_for(chart, facts))
-    unreached = paths.unreached()
+    unreached = [row for row in chart.rows if row not in paths.places]
     if unreached:
         named = "; ".join(f"{chart.row_id(row)} {row}" for row in unreached)
         raise ChartError(f"no way through {chart.name!r} leads to {named}")
-    return tuple(_cases(chart, paths))
+    return tuple(_case(paths, row) for row in chart.rows)
 
 
-def _cases(chart: Chart, paths: Paths) -> Iterator[RowCase]:
-    nearest: dict[int, Standing] = {}
-    for standing, moves in paths.moves.items():
-        for move in moves:
-            nearest.setdefault(id(move.row), standing)
-    for row in chart.rows:
-        standing = nearest[id(row)]
-        path = tuple(paths.step(*before) for before in paths.way_to(standing))
-        yield RowCase(chart.row_id(row), row, path, paths.step(standing, row))
+def _case(paths: Paths, row: Row) -> RowCase:
+    nearest = paths.places[row][0]
+    path = tuple(paths.step(*before) for before in paths.way_to(nearest))
+    return RowCase(paths.chart.row_id(row), row, path, paths.step(nearest, row))
 
 
 def every_row(chart: Chart = LIFECYCLE, *, facts: Facts | None = None, argument: str = "case") -> pytest.MarkDecorator:

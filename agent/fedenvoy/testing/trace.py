@@ -14,13 +14,13 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from fedenvoy.testing.facts import facts_for
-from fedenvoy.testing.paths import Facts, Paths, Step
+from fedenvoy.testing.paths import Facts, Paths, Shown, Step
 
 __all__ = ["Trace", "traces"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Trace:
+class Trace(Shown):
     """A sequence of steps of one session, from its start.
 
     Attributes:
@@ -46,7 +46,7 @@ class Trace:
         return len(self.steps)
 
     def __repr__(self) -> str:
-        return f"<{len(self.steps)} steps: {' '.join(map(repr, self.steps))}>"
+        return "; ".join(map(repr, self.steps)) or "no steps"
 
 
 def traces(
@@ -70,7 +70,7 @@ def traces(
     paths = Paths(chart, facts_for(chart, facts))
     if not illegal:
         return _legal(paths, max_steps)
-    if not any(paths.illegal(standing.state) for standing in paths.moves):
+    if not any(paths.illegal.values()):
         raise ChartError(f"{chart.name!r} has a row for every event in every state, and none that can be stale")
     return _disturbed(paths, max_steps)
 
@@ -78,7 +78,7 @@ def traces(
 @st.composite
 def _legal(draw: st.DrawFn, paths: Paths, max_steps: int) -> Trace:
     state = draw(st.sampled_from(_within(paths, max_steps)))
-    standing = draw(st.sampled_from([s for s in paths.standings(state) if len(paths.way_to(s)) <= max_steps]))
+    standing = draw(st.sampled_from([s for s in paths.standings[state] if len(paths.way_to(s)) <= max_steps]))
     steps = [paths.step(*before) for before in paths.way_to(standing)]
     for _ in range(draw(st.integers(0, max_steps - len(steps)))):
         moves = paths.moves[standing]
@@ -91,15 +91,15 @@ def _legal(draw: st.DrawFn, paths: Paths, max_steps: int) -> Trace:
 
 
 def _within(paths: Paths, max_steps: int) -> list[Vocabulary]:
-    return [state for state in paths.states() if len(paths.way_to(paths.standings(state)[0])) <= max_steps]
+    return [state for state in paths.states if len(paths.way_to(paths.standings[state][0])) <= max_steps]
 
 
 @st.composite
 def _disturbed(draw: st.DrawFn, paths: Paths, max_steps: int) -> Trace:
     """Put one illegal step into a legal trace."""
     trace = draw(_legal(paths, max_steps - 1))
-    places = [position for position, state in enumerate(trace.states) if paths.illegal(state)]
+    places = [position for position, state in enumerate(trace.states) if paths.illegal[state]]
     assume(places)
     at = draw(st.sampled_from(places))
-    step = draw(st.sampled_from(paths.illegal(trace.states[at])))
+    step = draw(st.sampled_from(paths.illegal[trace.states[at]]))
     return Trace(trace.chart, (*trace.steps[:at], step, *trace.steps[at:]), illegal=at)

@@ -1,40 +1,80 @@
 """Random walks over a chart with a system under test beside them, as a Hypothesis state machine.
 
-Each walk starts somewhere in the chart, on a shortest way: plain walks rarely get deep before something ends them.
+Each walk starts with a shortest way to some row: plain walks rarely get deep before something ends them.
 What is tested is the user's own: `ChartWalk` knows the chart and tells what happens.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
 from fedenvoy_statecharts import LIFECYCLE, Chart, Row
 from fedenvoy_statecharts.model import Vocabulary
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from fedenvoy.testing.facts import facts_for
-from fedenvoy.testing.paths import Facts, Paths, Standing, Step
+from fedenvoy.testing.paths import Facts, Paths, Shown, Standing, Step
 
 __all__ = ["ChartWalk"]
 
+T = TypeVar("T")
 
-def _starts(walk: ChartWalk) -> st.SearchStrategy[Standing]:
+TAIL = 4
+"""Steps by chance at the end of a way, at most."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Way(Shown):
+    """How a session of a walk begins: where, and the rows that are taken then."""
+
+    start: Standing
+    rows: tuple[Row, ...] = ()
+
+    def __repr__(self) -> str:
+        return "; ".join(map(str, self.rows)) or "from the start"
+
+
+@st.composite
+def _ways(draw: st.DrawFn) -> Way:
+    walk: ChartWalk = draw(st.runner())
+    paths = walk.paths
     if not walk.seeded:
-        return st.sampled_from(walk.paths.starts)
-    # By state first: a state in which many facts may differ is not the more interesting for it.
-    states = st.sampled_from(walk.paths.states())
-    return states.flatmap(lambda state: st.sampled_from(walk.paths.standings(state)))
+        return Way(_one_of(draw, paths.starts))
+    # By row first: a state in which many facts may differ is not the more interesting for it.
+    row = _one_of(draw, paths.rows)
+    place = _one_of(draw, paths.places[row])
+    way = (*paths.way_to(place), (place, row))
+    return Way(way[0][0], (*(one for _, one in way), *_tail(draw, paths, paths.after(place, row))))
 
 
-def _steps(walk: ChartWalk) -> st.SearchStrategy[Step]:
-    bits = st.integers(0, 2**walk.paths.free - 1)
-    return st.builds(walk.paths.step, st.just(walk.standing), st.sampled_from(walk.rows()), bits)
+def _tail(draw: st.DrawFn, paths: Paths, standing: Standing) -> Iterator[Row]:
+    # Hypothesis begins new sessions more often than it goes on with one; so some steps by chance come with the way.
+    for _ in range(draw(st.integers(0, TAIL))):
+        if not paths.moves[standing]:
+            return
+        row, standing = _one_of(draw, paths.moves[standing])
+        yield row
 
 
-def _illegal(walk: ChartWalk) -> st.SearchStrategy[Step]:
-    return st.sampled_from(walk.paths.illegal(walk.state))
+@st.composite
+def _steps(draw: st.DrawFn) -> Step:
+    walk: ChartWalk = draw(st.runner())
+    row = _one_of(draw, walk.rows())
+    return walk.paths.step(walk.standing, row, draw(st.integers(0, 2**walk.paths.free - 1)))
+
+
+@st.composite
+def _illegal(draw: st.DrawFn) -> Step:
+    walk: ChartWalk = draw(st.runner())
+    return _one_of(draw, walk.paths.illegal[walk.state])
+
+
+def _one_of(draw: st.DrawFn, choices: Sequence[T]) -> T:
+    # By position: Hypothesis keeps the strategies of numbers, and would build one of things anew at each step.
+    return choices[draw(st.integers(0, len(choices) - 1))]
 
 
 class ChartWalk(RuleBasedStateMachine):
@@ -55,12 +95,12 @@ class ChartWalk(RuleBasedStateMachine):
 
         TestLease = LeaseWalk.TestCase
 
-    A walk that cannot go on (its session has ended) begins a new session, so `on_start` may be called more than once.
+    A walk has several sessions, the next when one has ended or, as if it was killed, before; `on_start` begins each.
 
     Attributes:
         chart: The chart to walk over.
         facts: What rules a session beside the table; None: the agent's own for a chart in the agent's words, else none.
-        seeded: Whether each session begins with a shortest way to a drawn state, rather than at the chart's start.
+        seeded: Whether each session begins with a shortest way to a drawn row, rather than at the chart's start.
         illegal: Whether events happen that must change nothing; `on_illegal` is told.
         standing: Where the walk is: the state, and the facts.
 
@@ -77,7 +117,7 @@ class ChartWalk(RuleBasedStateMachine):
         """A session begins: make the system under test."""
 
     def on_step(self, step: Step) -> None:
-        """A row was taken; `state` is the one after it. Called on the way to the drawn state, too."""
+        """A row was taken; `state` is the one after it. Called on the way to the drawn row, too."""
 
     def on_illegal(self, step: Step) -> None:
         """Something happened that must change nothing: the chart ignores it here, or its number is an old one."""
@@ -108,35 +148,36 @@ class ChartWalk(RuleBasedStateMachine):
         """Give the rows that can be taken now, and may be."""
         return [move.row for move in self.paths.moves[self.standing] if self.may_take(move.row)]
 
-    @initialize(to=st.runner().flatmap(_starts))
-    def begin(self, to: Standing) -> None:
-        """Begin a session, and go to a standing."""
-        self.standing = self.paths.start_of(to)
-        self.on_start()
-        for standing, row in self.paths.way_to(to):
+    @initialize()
+    def begin(self) -> None:
+        """Begin the first session."""
+        self._begin(self.paths.starts[0])
+
+    @precondition(lambda self: self.seeded or not self.rows())
+    @rule(way=_ways())
+    def go(self, way: Way) -> None:
+        """Begin a session and go a way; the last one is over, or was killed."""
+        self._begin(way.start)
+        for row in way.rows:
             if not self.may_take(row):
                 break  # the walk goes on from here
-            step = self.paths.step(standing, row)
-            note(f"  on the way: {step!r}")
-            self._take(step)
+            self._take(self.paths.step(self.standing, row))
 
     @precondition(lambda self: self.rows())
-    @rule(step=st.runner().flatmap(_steps))
+    @rule(step=_steps())
     def take(self, step: Step) -> None:
         """Take a row."""
         self._take(step)
 
-    @precondition(lambda self: self.illegal and self.paths.illegal(self.state))
-    @rule(step=st.runner().flatmap(_illegal))
+    @precondition(lambda self: self.illegal and self.paths.illegal[self.state])
+    @rule(step=_illegal())
     def disturb(self, step: Step) -> None:
         """Let something happen that must change nothing."""
         self.on_illegal(step)
 
-    @precondition(lambda self: not self.rows())
-    @rule(to=st.runner().flatmap(_starts))
-    def begin_again(self, to: Standing) -> None:
-        """Begin a new session, since this one is over."""
-        self.begin(to)
+    def _begin(self, start: Standing) -> None:
+        self.standing = start
+        self.on_start()
 
     def _take(self, step: Step) -> None:
         assert step.row is not None
