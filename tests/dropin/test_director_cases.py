@@ -28,7 +28,7 @@ def test_B20_a_node_is_listed_as_online_as_soon_as_it_is_registered(place: Place
         assert len(director.calls_of("UpdateEnvoyStatus")) == 1
 
 
-@pytest.mark.parametrize("period", [0.0, 0.25, -5.0])
+@pytest.mark.parametrize("period", [0.0, -5.0])
 def test_B21_a_period_that_is_too_short_makes_no_busy_node(place: Place, period: float) -> None:
     with SandboxDirector(period=period) as director:
         with place.running(*start_command(director.address.port)) as node:
