@@ -37,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(directory: Path, *, check: bool) -> int:
-    stale = report.update(ROOT, records.read_all(directory, PARTS), check=check)
+    try:
+        stale = report.update(ROOT, records.read_all(directory, PARTS), check=check)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     for name in stale:
         print(f"{name} {'is not what the results give; run: python -m bench report' if check else 'is up to date now'}")
     return 1 if check and stale else 0
