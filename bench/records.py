@@ -28,7 +28,8 @@ class Series:
         unit: "s", "MB" or "" (a count).
         samples: The values by the name of what was measured; `OPENFL` and `FEDENVOY` are two such names.
         headline: Whether the project's front page tells this one.
-        note: What must be said beside the figure; empty: nothing.
+        note: What must be said below the table; empty: nothing.
+        aside: What must be said beside the figure on the front page, in a few words; empty: nothing.
 
     """
 
@@ -37,6 +38,7 @@ class Series:
     samples: Mapping[str, Sequence[float]]
     headline: bool = False
     note: str = ""
+    aside: str = ""
 
     def median(self, name: str) -> float:
         """Give the median of what was measured on `name`."""

@@ -61,10 +61,12 @@ def front_page(results: Sequence[Result]) -> str:
             ratio = series.ratio(OPENFL) if OPENFL in series.samples else None
             if series.headline:
                 cells = [_figure(series, name) if name in series.samples else "" for name in (OPENFL, FEDENVOY)]
-                title = f"{series.title} ({series.note})" if series.note else series.title
+                title = f"{series.title} ({series.aside})" if series.aside else series.title
                 lines.append(f"| {title} | {cells[0]} | {cells[1]} | {'' if ratio is None else _proportion(ratio)} |")
     machines = sorted({_machine(result.conditions) for result in results})
-    lines += ["", f"Medians; {'; '.join(machines)}."]
+    loads = [result.conditions.load_before for result in results]
+    busy = f"load average {min(loads):.1f} to {max(loads):.1f} when each part began" if loads else "nothing recorded"
+    lines += ["", f"Medians; {'; '.join(machines)}; {busy}."]
     return "\n".join(lines) + "\n"
 
 
