@@ -6,6 +6,7 @@ Ends are waited for, with one deadline for all three: gRPC closes its sockets a 
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
 import time
@@ -137,3 +138,15 @@ def dial(director: SandboxDirector) -> Iterator[Callable[..., DirectorLink]]:
     yield make
     for link in links:
         link.close()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Undo what a command that ran in this process did to the loggers: later tests look at what is logged."""
+    loggers = [logging.getLogger(name) for name in ("", "fedenvoy", "transitions")]
+    before = [(logger.level, list(logger.handlers), logger.disabled) for logger in loggers]
+    yield
+    for logger, (level, handlers, disabled) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+        logger.disabled = disabled
