@@ -128,15 +128,20 @@ def test_B57_grpc_looks_at_the_same_names(authority: ThrowawayAuthority, tmp_pat
             node.wait_event(Event.LINK_REJECTED if names else Event.REGISTRATION_ACCEPTED)
 
 
-def test_B57_an_aggregator_that_comes_late_is_waited_for(federation: Federation) -> None:
-    with SandboxDirector(tls=federation.authority.issue("localhost")) as aggregator:
+@pytest.mark.parametrize("name", ["localhost", "agg.example"])
+def test_B57_an_aggregator_that_comes_late_is_looked_at_when_it_comes(federation: Federation, name: str) -> None:
+    with SandboxDirector(tls=federation.authority.issue("aggregator", [name])) as aggregator:
         aggregator.stop()
         federation.offer(aggregator)
         with running(federation.config()) as node:
             node.wait_state(State.TRAINING)
             aggregator.start()
-            federation.told.wait()
-            node.wait_event(Event.TRAINING_FINISHED)
+            if name == "localhost":
+                federation.told.wait()
+                node.wait_event(Event.TRAINING_FINISHED)
+            else:
+                node.wait_event(Event.REPORT_DELIVERED)
+                assert "made out for agg.example" in federation.director.reports[0].error_description
 
 
 @pytest.mark.parametrize("disabled", [True, False])
