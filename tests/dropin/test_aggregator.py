@@ -12,6 +12,7 @@ from dropin.collaborators import NETWORK, openfl_archive, stand_in
 from dropin.experiments import Told
 from fedenvoy.config import DirectorAddress, LinkSettings, NodeConfig
 from fedenvoy.testing import SandboxDirector, ThrowawayAuthority
+from fedenvoy.testing.ports import listener
 from fedenvoy_statecharts import Event, State
 from support.agents import config, running
 from support.shards import NumbersShard
@@ -133,8 +134,10 @@ def test_B57_an_aggregator_that_comes_late_is_looked_at_when_it_comes(federation
     with SandboxDirector(tls=federation.authority.issue("aggregator", [name])) as aggregator:
         aggregator.stop()
         federation.offer(aggregator)
-        with running(federation.config()) as node:
-            node.wait_state(State.TRAINING)
+        with listener("127.0.0.1", aggregator.address.port) as not_yet, running(federation.config()) as node:
+            not_yet.settimeout(20)
+            not_yet.accept()[0].close()
+            not_yet.close()
             aggregator.start()
             if name == "localhost":
                 federation.told.wait()
