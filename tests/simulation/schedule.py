@@ -123,7 +123,7 @@ FAULTS: dict[str, tuple[int, float, float]] = {
     "kill after a record": (3, 0.0, 0.0),
     "kill after a command": (2, 0.0, 0.0),
     "remove": (2, 0.0, 0.0),
-    "renew": (4, 0.0, 0.0),
+    "renew": (6, 0.0, 0.0),
 }
 """Every kind of fault: how often it is drawn, and the shortest and longest that it lasts, in seconds."""
 

@@ -28,6 +28,7 @@ class Storm:
         self._kernel = world.kernel
         self._waiting: list[tuple[State, Fault]] = []
         self._versions = 100
+        self._submitted: list[Archive] = []
         self.over = False
         self._strikes: dict[str, Callable[[Fault], None]] = {
             "restart": self._restart,
@@ -146,7 +147,9 @@ class Storm:
         archive = submission.archive
         if not self._world.director.submit(archive):
             self._kernel.after(5.0, lambda: self._submit(submission))
-        elif submission.removed_after is not None:
+            return
+        self._submitted.append(archive)
+        if submission.removed_after is not None:
             self._kernel.after(submission.removed_after, lambda: self._take_away(archive))
 
     def _take_away(self, archive: Archive) -> None:
@@ -162,13 +165,10 @@ class Storm:
             self._world.director.remove(name)
 
     def _renew(self, fault: Fault) -> None:
-        """Submit a new archive under an old name, or the present one again, or one from earlier."""
-        for name, experiment in list(self._world.director.experiments.items())[:1]:
-            earlier = [s.archive for s in self._world.schedule.submissions if s.archive.name == name]
-            if fault.amount < 0.6:
-                self._resubmit(self._new_version(name), 0.0)
-            else:
-                self._resubmit(self._kernel.pick((experiment.archive, *earlier)), 0.0)
+        """Submit a new archive under an old name, or one from earlier again."""
+        if self._submitted:
+            archive = self._kernel.pick(self._submitted)
+            self._resubmit(self._new_version(archive.name) if fault.amount < 0.5 else archive, 0.0)
 
     def _new_version(self, name: str) -> Archive:
         self._versions += 1
