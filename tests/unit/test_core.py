@@ -28,7 +28,7 @@ from fedenvoy.commands import (
 from fedenvoy.config import AgentSettings, LinkSettings, ReportSettings
 from fedenvoy.core import CarriedOver
 from fedenvoy.errors import Exit
-from fedenvoy.events import Offer, Problem, Scopes
+from fedenvoy.events import Approved, Offer, Problem, Scopes
 from fedenvoy_statecharts import SCOPES, Event, Scope, State
 from support.core_driver import Driver
 
@@ -184,6 +184,21 @@ def test_a_finished_experiment_offered_again_unchanged_is_run_ever_more_rarely()
             d.now += 1
         pauses.append(d.now - since)
     assert pauses == [5, 10, 20, 40]
+
+
+def test_a_settled_archive_stays_settled_when_another_of_its_name_has_finished() -> None:
+    d = Driver().to_reporting()
+    d.feed(E.REPORT_DELIVERED)
+    d.now += 61
+    d.feed(E.EXPERIMENT_OFFERED)
+    scopes = d.core.snapshot().scopes
+    d.send(Approved(event=E.PLAN_APPROVED, scopes=scopes, digest="e" * 64, engine="callable", install=False))
+    d.feed(E.TRAINING_FINISHED, E.REPORT_DELIVERED)
+    d.now += 61
+    d.feed(E.EXPERIMENT_OFFERED)
+    fetch = d.asked_for(Fetch)
+    assert isinstance(fetch, Fetch)
+    assert fetch.settled == {"d" * 64}
 
 
 def test_another_experiment_runs_while_one_rests() -> None:

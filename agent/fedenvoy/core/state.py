@@ -130,7 +130,6 @@ class Memory:
         """
         if not digest or digest != self.finished:
             self.pause = RECHECK_FINISHED
-        self.digests.clear()
         self.finished = digest
         self.rest_longer(now, "it finished here")
 
