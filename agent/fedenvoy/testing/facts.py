@@ -13,12 +13,13 @@ from fedenvoy_statecharts.model import Vocabulary
 
 from fedenvoy.testing.paths import Facts
 
-__all__ = ["CLOCK", "DIALLED", "LIFECYCLE_FACTS", "WATCHING", "facts_for"]
+__all__ = ["CLOCK", "DIALLED", "LIFECYCLE_FACTS", "PUT_OFF", "WATCHING", "facts_for"]
 
 DIALLED = "dialled"
 """The shard is described, and the director was called."""
 CLOCK = "orphan clock runs"
 WATCHING = "offers are watched"
+PUT_OFF = "a report was put off"
 
 _NEW_LINK: dict[str, bool] = {Guard.LINK_UP: False, DIALLED: True, WATCHING: False}
 _NO_RUN: dict[str, bool] = {CLOCK: False, WATCHING: False}
@@ -35,13 +36,22 @@ _ENDS_OF_A_RUN = (
 )
 
 LIFECYCLE_FACTS = Facts(
-    start={Guard.LINK_UP: False, Guard.STOPPING: False, DIALLED: False, CLOCK: False, WATCHING: False},
+    start={
+        Guard.LINK_UP: False,
+        Guard.STOPPING: False,
+        DIALLED: False,
+        CLOCK: False,
+        WATCHING: False,
+        PUT_OFF: False,
+    },
     changes={
         Effect.DIAL: _NEW_LINK,
         Effect.DIAL_LATER: _NEW_LINK,
         Effect.CHECK: {Guard.LINK_UP: True},
         Effect.NOTE_STOP: {Guard.STOPPING: True},
         Effect.WATCH_OFFERS: {WATCHING: True},
+        # Others may be put off still when one is settled, so this stays as it is.
+        Effect.POSTPONE_REPORT: {PUT_OFF: True},
         Effect.START_ORPHAN_CLOCK: {CLOCK: True},
         # The background poll has answered, and is not begun again on this link.
         Effect.STOP_ORPHAN_CLOCK: _NO_RUN,
@@ -59,13 +69,14 @@ LIFECYCLE_FACTS = Facts(
         Event.HEALTH_CHECKED: _CHECKING,
         Event.HEALTH_MISSED: _CHECKING,
         Event.DIRECTOR_LOST: _CHECKING,
+        Event.REPORT_DUE: {PUT_OFF: True},
         Event.EXPERIMENT_REOFFERED: {WATCHING: True},
         Event.EXPERIMENT_ORPHANED: {CLOCK: True},
         Event.DRAIN_EXPIRED: {Guard.STOPPING: True},
     },
     fixed=(Guard.STOP_REPORTS, Guard.REFUSAL_ENDS),
 )
-"""The link and the stop, whose guards they are; and three things that run, whose answers are events."""
+"""The link and the stop, which guards ask about; and what must have begun for its answer to come."""
 
 
 def facts_for(chart: Chart, facts: Facts | None) -> Facts:

@@ -24,7 +24,7 @@ from fedenvoy.events import (
     ShardDescription,
 )
 
-__all__ = ["PAYLOADS", "messages", "numbers"]
+__all__ = ["PAYLOADS", "descriptions", "messages", "messages_of", "numbers", "readings"]
 
 PAYLOADS: Mapping[Event, type[Message]] = {
     Event.SHARD_DESCRIBED: Shard,
@@ -83,6 +83,13 @@ def messages(
     carried = numbers() if scopes is None else st.just(scopes) if isinstance(scopes, Scopes) else scopes
     kind = PAYLOADS.get(event, Message)
     return st.builds(kind, event=st.just(event), scopes=carried, **_payload(kind, experiments))
+
+
+def messages_of(kind: type[Message]) -> st.SearchStrategy[Message]:
+    """Give a strategy of messages of one class, with the events that come in it; of the base: of all messages."""
+    if kind is Message:
+        return messages()
+    return st.sampled_from([event for event, one in PAYLOADS.items() if one is kind]).flatmap(messages)
 
 
 def _payload(kind: type[Message], experiments: Sequence[str]) -> dict[str, st.SearchStrategy[Any]]:

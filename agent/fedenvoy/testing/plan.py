@@ -5,9 +5,10 @@ For tests of what reads plans on a site: a review callback, an engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ KEYS = ("engine", "callable", "entry", "params", "aggregator", "collaborator", "
 """Words that plans use; drawn more often than chance would."""
 MOST_CHANGES = 3
 
+T = TypeVar("T")
 _Container = dict[Any, Any] | list[Any]
 
 
@@ -25,10 +27,12 @@ def _texts() -> st.SearchStrategy[str]:
     return st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 
 
+@cache  # a strategy is costly to build and never changes
 def _keys() -> st.SearchStrategy[str]:
     return st.sampled_from(KEYS) | _texts()
 
 
+@cache
 def yaml_values() -> st.SearchStrategy[Any]:
     """Give a strategy of what a YAML file may hold anywhere."""
     plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _texts()
@@ -56,10 +60,9 @@ def plans(like: Mapping[str, Any] | None = None) -> st.SearchStrategy[dict[str, 
 def _bent(draw: st.DrawFn, like: Mapping[str, Any]) -> dict[str, Any]:
     plan = deepcopy(dict(like))
     for _ in range(draw(st.integers(0, MOST_CHANGES))):
-        where = draw(st.sampled_from(_containers(plan)))
-        changes: list[Callable[[st.DrawFn, _Container], None]] = [_add]
-        changes += [_replace, _remove] if where else []
-        draw(st.sampled_from(changes))(draw, where)
+        where = _one_of(draw, _containers(plan))
+        change = _one_of(draw, (_add, _replace, _remove)) if where else _add
+        change(draw, where)
     return plan
 
 
@@ -72,7 +75,11 @@ def _containers(value: Any) -> list[_Container]:
 
 
 def _place(draw: st.DrawFn, where: _Container) -> Any:
-    return draw(st.sampled_from(list(where) if isinstance(where, dict) else range(len(where))))
+    return _one_of(draw, list(where) if isinstance(where, dict) else range(len(where)))
+
+
+def _one_of(draw: st.DrawFn, choices: Sequence[T]) -> T:
+    return choices[draw(st.integers(0, len(choices) - 1))]
 
 
 def _replace(draw: st.DrawFn, where: _Container) -> None:
