@@ -12,13 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import fedenvoy
-import fedenvoy_statecharts
-
-SOURCES = os.pathsep.join(
-    sorted({str(Path(module.__file__ or "").parents[1]) for module in (fedenvoy, fedenvoy_statecharts)})
-)
-"""Where a program finds the fedenvoy that is tested, installed or not."""
+from support.sources import source_path
 
 
 def start_command(port: int, *more: str, host: str = "127.0.0.1", name: str = "site_1") -> tuple[str, ...]:
@@ -123,7 +117,7 @@ class Place:
         self.environment = {
             **kept,
             "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": SOURCES,
+            "PYTHONPATH": source_path(),
             "STATE_DIRECTORY": str(self.state),
         }
 

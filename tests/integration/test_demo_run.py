@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import fedenvoy
-import fedenvoy_statecharts
 import pytest
+from support.sources import source_path
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -27,10 +26,9 @@ NODES = ("hospital-a", "hospital-b")
 @contextmanager
 def demo(place: Path, *arguments: str, output: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
     """Run the command, with its temporary files under `place`; it must have ended with the block."""
-    roots = sorted({str(Path(module.__file__ or "").parents[1]) for module in (fedenvoy, fedenvoy_statecharts)})
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(roots),
+        "PYTHONPATH": source_path(),
         "TMPDIR": str(place),
         "TERM": "xterm-256color",
         "COLUMNS": "100",

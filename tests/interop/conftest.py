@@ -12,8 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-import fedenvoy
-import fedenvoy_statecharts
 import pytest
 import trustme
 from fedenvoy.config import TlsFiles
@@ -22,6 +20,7 @@ from fedenvoy.demo.deadline import Deadline
 from fedenvoy.demo.environment import openfl_environment, uv
 from fedenvoy.demo.federation import Director, Outcome, copy_files, read_outcome, scientist, serve
 from fedenvoy.demo.nodes import NodeView, Site, start_node, tls_options, view_after
+from support.sources import source_path
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("hospital-a", "hospital-b")
@@ -72,9 +71,8 @@ def shared_python(cache: Path) -> Path:
 
 
 def found_here() -> dict[str, str]:
-    """Where a program finds the fedenvoy that is tested, installed or not, whatever directory it runs in."""
-    roots = {Path(module.__file__ or "").parents[1] for module in (fedenvoy, fedenvoy_statecharts)}
-    return {"PYTHONPATH": os.pathsep.join(map(str, sorted(roots)))}
+    """Where a program finds the fedenvoy that is tested, whatever directory it runs in."""
+    return {"PYTHONPATH": source_path()}
 
 
 @pytest.fixture(scope="session")

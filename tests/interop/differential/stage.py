@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import signal
 import sys
@@ -15,21 +14,17 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import fedenvoy
-import fedenvoy_statecharts
 import yaml
 from fedenvoy.demo.child import Child, Lines
 from fedenvoy.demo.federation import copy_files
 from fedenvoy.testing import RecordedCall, SandboxDirector
 from interop.differential import seen
+from support.sources import source_path
 
 __all__ = ["Kind", "Observed", "Site", "Stage", "stage"]
 
 PATIENCE = 90.0
 """Seconds for a program to come as far as its first call, on a machine that is busy with others."""
-
-HERE = sorted({Path(module.__file__ or "").parents[1] for module in (fedenvoy, fedenvoy_statecharts)})
-"""Where the fedenvoy that is tested is found, installed or not."""
 
 USER = Path(__file__).with_name("user.py")
 
@@ -122,7 +117,7 @@ class Stage:
         state.mkdir()
         # Wide: OpenFL wraps its log lines at the terminal's width. Its home is its own: switches are kept there.
         told = {"COLUMNS": "200", "HOME": str(state), "STATE_DIRECTORY": str(state), "PYTHONDONTWRITEBYTECODE": "1"}
-        return {**told, "PYTHONPATH": "" if self.is_original else os.pathsep.join(map(str, HERE))}
+        return {**told, "PYTHONPATH": "" if self.is_original else source_path()}
 
     def close(self) -> None:
         """End the node, if it was started."""
