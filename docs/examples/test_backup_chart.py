@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from backup_chart import BACKUP, Disk, Happening, Phase, Question
 from fedenvoy.testing import ChartWalk, RowCase, Step, Trace, every_row, traces
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.stateful import invariant
 
 
@@ -34,6 +34,7 @@ class DiskWalk(ChartWalk):
 
 
 TestDiskWalk = DiskWalk.TestCase
+TestDiskWalk.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
 
 
 def second_implementation(trace: Trace) -> Phase:

@@ -85,7 +85,7 @@ def test_traces_of_a_chart_of_ones_own(legal: Trace, illegal: Trace) -> None:
 def test_traces_reach_far_and_shrink_to_the_shortest() -> None:
     seen: Counter[State] = Counter()
 
-    @settings(max_examples=100, database=None, derandomize=True)
+    @settings(max_examples=400, database=None, derandomize=True)
     @given(traces(max_steps=12))
     def look(trace: Trace) -> None:
         seen.update({State(str(state)) for state in trace.states})  # type: ignore[call-arg]
@@ -124,7 +124,7 @@ def test_what_cannot_be_is_refused_in_words() -> None:
         ignored=(),
         final=frozenset(),
     )
-    assert find(traces(always), lambda trace: len(trace) == 3, settings=settings(database=None))
+    assert find(traces(always), lambda trace: len(trace) > 3, settings=settings(database=None))
     with pytest.raises(ChartError, match="'door' has a row for every event in every state"):
         traces(always, illegal=True)
 

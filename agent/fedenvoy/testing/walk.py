@@ -77,6 +77,19 @@ def _one_of(draw: st.DrawFn, choices: Sequence[T]) -> T:
     return choices[draw(st.integers(0, len(choices) - 1))]
 
 
+# Functions with names: Hypothesis tells them in messages, and older releases read the source of a lambda at each step.
+def _may_begin(walk: ChartWalk) -> bool:
+    return walk.seeded or not walk.rows()
+
+
+def _may_go_on(walk: ChartWalk) -> bool:
+    return bool(walk.rows())
+
+
+def _may_be_disturbed(walk: ChartWalk) -> bool:
+    return walk.illegal and bool(walk.paths.illegal[walk.state])
+
+
 class ChartWalk(RuleBasedStateMachine):
     """A walk over a chart.
 
@@ -153,7 +166,7 @@ class ChartWalk(RuleBasedStateMachine):
         """Begin the first session."""
         self._begin(self.paths.starts[0])
 
-    @precondition(lambda self: self.seeded or not self.rows())
+    @precondition(_may_begin)
     @rule(way=_ways())
     def go(self, way: Way) -> None:
         """Begin a session and go a way; the last one is over, or was killed."""
@@ -163,13 +176,13 @@ class ChartWalk(RuleBasedStateMachine):
                 break  # the walk goes on from here
             self._take(self.paths.step(self.standing, row))
 
-    @precondition(lambda self: self.rows())
+    @precondition(_may_go_on)
     @rule(step=_steps())
     def take(self, step: Step) -> None:
         """Take a row."""
         self._take(step)
 
-    @precondition(lambda self: self.illegal and self.paths.illegal[self.state])
+    @precondition(_may_be_disturbed)
     @rule(step=_illegal())
     def disturb(self, step: Step) -> None:
         """Let something happen that must change nothing."""
