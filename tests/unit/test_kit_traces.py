@@ -92,7 +92,7 @@ def test_traces_reach_far_and_shrink_to_the_shortest() -> None:
 
     look()
     assert set(seen) == set(State)
-    shortest = find(traces(), lambda trace: State.TRAINING in trace.states, settings=settings(database=None))
+    shortest = find(traces(), lambda trace: State.TRAINING in trace.states, settings=settings(max_examples=2000, database=None))
     assert len(shortest) == 5
     assert str(shortest).startswith("Disconnected --shard_described--> -; Disconnected --registration_accepted--> ")
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_is_refused_in_words() -> None:
         ignored=(),
         final=frozenset(),
     )
-    assert find(traces(always), lambda trace: len(trace) > 3, settings=settings(database=None))
+    assert find(traces(always), lambda trace: len(trace) > 3, settings=settings(max_examples=2000, database=None))
     with pytest.raises(ChartError, match="'door' has a row for every event in every state"):
         traces(always, illegal=True)
 
@@ -181,7 +181,7 @@ def test_bent_plans_are_a_good_one_with_changes() -> None:
 
 @pytest.mark.parametrize("kind", [Event, State, Guard, Effect, Scope, Row, Condition, Scopes, ShardDescription])
 def test_hypothesis_knows_the_types(kind: type) -> None:
-    find(st.from_type(kind), lambda one: isinstance(one, kind), settings=settings(database=None))
+    find(st.from_type(kind), lambda one: isinstance(one, kind), settings=settings(max_examples=2000, database=None))
 
 
 @given(
