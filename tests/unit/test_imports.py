@@ -16,7 +16,7 @@ AGENT = Path(fedenvoy.__file__).parent
 CHARTS = Path(fedenvoy_statecharts.__file__).parent
 
 LEAVES = {"events", "commands", "config", "errors", "ports", "calls", "cancel", "backoff", "waits", "logs", "processes"}
-ADAPTERS = {"link", "monitor", "workspace", "engines", "store"}
+ADAPTERS = {"link", "monitor", "workspace", "engines", "store", "service"}
 ALLOWED: dict[str, set[str]] = {
     "machine": set(),
     "core": {"machine"},
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "workspace": set(),
     "engines": set(),
     "store": set(),
+    "service": set(),
     "wire": set(),
     "certificates": set(),
     "configfile": {"certificates"},

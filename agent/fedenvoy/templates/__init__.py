@@ -1,1 +1,1 @@
-"""The files that `fedenvoy init` writes; nothing of the agent imports them."""
+"""The files that `fedenvoy init` and `fedenvoy systemd-unit` write; nothing of the agent imports them."""
