@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -284,3 +285,91 @@ def test_an_unfinished_experiment_is_offered_again_where_asked_for() -> None:
         assert known.next_experiment("one", lambda: True) == "exp"
         known.experiments["exp"].finished = True
         assert known.next_experiment("one", lambda: False) is None
+
+
+def test_an_experiment_may_be_over_without_anybody_saying_so() -> None:
+    known = registry(reoffers=True)
+    through: list[bool] = []
+    with known._changed:
+        known.offer("exp", b"", ["one"], over=lambda: bool(through))
+        assert known.next_experiment("one", lambda: True) == "exp"
+        assert known.next_experiment("one", lambda: True) == "exp"
+        through.append(True)
+        assert known.experiments["exp"].is_over
+        assert known.next_experiment("one", lambda: False) is None
+
+
+def test_a_sandbox_director_tells_who_observes_it_before_it_answers() -> None:
+    seen: list[str] = []
+    recorder = Recorder(lambda call: seen.append(f"{call.number} {call.method}"))
+    recorder.add("WaitExperiment", wire.WaitExperimentRequest(), "peer", "")
+    recorder.add("UpdateEnvoyStatus", wire.UpdateEnvoyStatusRequest(), "peer", "")
+    assert seen == ["1 WaitExperiment", "2 UpdateEnvoyStatus"]
+
+
+def test_what_is_swallowed_is_gone_and_its_connection_is_reset_in_the_end(relay: Relay) -> None:
+    with connect(relay) as one:
+        assert exchange(one, b"x") == b"x"
+        relay.swallow()
+        one.sendall(b"lost")
+        one.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            one.recv(1)
+        with connect(relay) as two:  # a new one fares no better
+            two.sendall(b"lost, too")
+            two.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                two.recv(1)
+            relay.restore()
+            for spoiled in (one, two):
+                spoiled.settimeout(5)
+                with pytest.raises(ConnectionResetError):
+                    spoiled.recv(1)
+        with connect(relay) as three:
+            assert exchange(three, b"y") == b"y"
+
+
+def test_a_connection_that_was_silent_while_bytes_were_lost_goes_on(relay: Relay) -> None:
+    with connect(relay) as one:
+        assert exchange(one, b"x") == b"x"
+        relay.swallow()
+        relay.restore()
+        assert exchange(one, b"y") == b"y"
+
+
+def test_where_only_answers_are_lost_the_target_does_what_it_is_asked(echo: Echo, relay: Relay) -> None:
+    with connect(relay) as one:
+        assert exchange(one, b"x") == b"x"
+        relay.swallow(requests=False)
+        one.sendall(b"asked")
+        one.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            one.recv(1)
+        relay.restore()
+        one.settimeout(5)
+        with pytest.raises(ConnectionResetError):  # the answer was lost, hence the target had been asked
+            one.recv(1)
+
+
+def test_a_relay_that_refuses_keeps_what_it_has(relay: Relay) -> None:
+    with connect(relay) as one:
+        assert exchange(one, b"x") == b"x"
+        relay.refuse()
+        assert exchange(one, b"y") == b"y"
+        with pytest.raises(ConnectionRefusedError):
+            connect(relay)
+        relay.restore()
+        with connect(relay) as two:
+            assert exchange(two, b"z") == b"z"
+
+
+def test_delayed_bytes_come_late_in_order_and_whole(relay: Relay) -> None:
+    with connect(relay) as one:
+        assert exchange(one, b"x") == b"x"
+        relay.delay(0.15)
+        begun = time.monotonic()
+        data = bytes(range(256)) * 4096
+        assert exchange(one, data) == data
+        assert time.monotonic() - begun >= 0.3, "there and back"
+        relay.restore()
+        assert exchange(one, b"y") == b"y"

@@ -38,12 +38,16 @@ class RecordedCall:
 class Recorder:
     """Keeps the calls, and wakes those who wait for something to happen; thread-safe.
 
+    Args:
+        observe: Gets each call after it was kept, in the thread that brought it.
+
     Attributes:
         changed: Notified whenever anything happens at the director.
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, observe: Callable[[RecordedCall], object] | None = None) -> None:
+        self._observe = observe
         self.changed = threading.Condition()
         self._calls: list[RecordedCall] = []
 
@@ -56,8 +60,11 @@ class Recorder:
         """Keep a call."""
         with self.changed:
             number = len(self._calls) + 1
-            self._calls.append(RecordedCall(number, method, request, time.monotonic(), peer, identity))
+            call = RecordedCall(number, method, request, time.monotonic(), peer, identity)
+            self._calls.append(call)
             self.changed.notify_all()
+        if self._observe is not None:
+            self._observe(call)
 
     def wait_for(self, predicate: Callable[[tuple[RecordedCall, ...]], T], timeout: float = 10.0) -> T:
         """Wait until a question about the calls has a true answer, and give that answer.

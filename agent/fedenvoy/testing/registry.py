@@ -44,12 +44,19 @@ class Experiment:
         archive: Its bytes; None when the director has lost the file.
         finished: Whether its aggregator is through; an unfinished one is offered again.
         failed: The nodes that said it failed there.
+        over: Asked where `finished` does not say so; for an end that comes about outside of the director.
 
     """
 
     archive: bytes | None
     finished: bool = False
     failed: list[str] = field(default_factory=list)
+    over: Callable[[], bool] = bool
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is not offered any more."""
+        return self.finished or self.over()
 
 
 class Registry:
@@ -125,9 +132,9 @@ class Registry:
         for device, reading in zip(devices, request.cuda_devices, strict=False):
             device.CopyFrom(reading)
 
-    def offer(self, name: str, archive: bytes, to: Sequence[str]) -> None:
+    def offer(self, name: str, archive: bytes, to: Sequence[str], over: Callable[[], bool] = bool) -> None:
         """Submit an experiment for some nodes; a known name is submitted anew."""
-        self.experiments[name] = Experiment(archive)
+        self.experiments[name] = Experiment(archive, over=over)
         for node in to:
             self._waiting.setdefault(node, deque()).append(name)
         self._changed.notify_all()
@@ -146,7 +153,7 @@ class Registry:
 
         """
         current = self._current.pop(node, None)
-        if self._reoffers and current in self.experiments and not self.experiments[current].finished:
+        if self._reoffers and current in self.experiments and not self.experiments[current].is_over:
             return self._hand_out(node, current)
         place, queue = object(), self._parked.setdefault(node, deque())
         queue.append(place)

@@ -1,45 +1,28 @@
-"""A small TCP relay, to take a network apart between two real peers: cut, freeze, reset, restore."""
+"""A small TCP relay, to take a network apart between two real peers: cut, freeze, swallow, delay, refuse, restore."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import selectors
 import socket
-import struct
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fedenvoy.config import DirectorAddress
 from fedenvoy.testing.ports import ReservedPort, listener
+from fedenvoy.testing.pump import End, Pump, Weather
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Relay"]
 
-_PIECE = 256 * 1024
-
-
-class _Mode(enum.Enum):
-    OPEN = "open"
-    CUT = "cut"
-    FROZEN = "frozen"
-
-
-@dataclass(slots=True, eq=False)
-class _End:
-    """One side of a relayed connection, and what waits to be written to it."""
-
-    socket: socket.socket
-    other: _End | None = None
-    waiting: bytearray = field(default_factory=bytearray)
-    finished: bool = False
-
 
 class Relay:
     """Relays TCP connections to one target, from one thread of its own; use it as a context manager.
+
+    Each fault replaces the one before; `restore` ends it.
 
     Args:
         target_host: Where connections go.
@@ -52,15 +35,14 @@ class Relay:
         self._target = (target_host, target_port)
         self._reserved = ReservedPort(host)
         self._lock = threading.Lock()
-        self._mode = _Mode.CUT
         self._selector = selectors.DefaultSelector()
+        self._pump = Pump(self._selector)
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_in.setblocking(False)
         self._listener: socket.socket | None = None
-        self._ends: set[_End] = set()
         self._stopping = False
         self._accepted = 0
-        self._commands: list[tuple[_Mode | None, threading.Event]] = []
+        self._commands: list[tuple[Callable[[], None], threading.Event]] = []
         self._thread = threading.Thread(target=self._run, name="fedenvoy-relay", daemon=True)
 
     def __enter__(self) -> Self:
@@ -99,24 +81,52 @@ class Relay:
 
     def cut(self) -> None:
         """End all connections and refuse new ones: the peer's process is gone, its machine is there."""
-        self._command(_Mode.CUT)
+
+        def change() -> None:
+            self._listen(wanted=False)
+            self._pump.end_all(reset=False)
+
+        self._command(change)
+
+    def refuse(self) -> None:
+        """Refuse new connections; the present ones go on, as behind a firewall whose rules have changed."""
+        self._command(lambda: self._set(Weather(), listening=False))
 
     def freeze(self) -> None:
-        """Move no more bytes, but keep all connections and let the system take new ones: a half-open link."""
-        self._command(_Mode.FROZEN)
+        """Move no more bytes, but keep all connections and let the system take new ones: a half-open link.
+
+        Nothing is lost: `restore` lets the bytes go on their way, as when a stopped process is continued.
+        """
+        self._command(lambda: self._set(Weather(moves=False)))
+
+    def swallow(self, *, requests: bool = True, replies: bool = True) -> None:
+        """Take everything and pass nothing on: a half-open link whose packets vanish.
+
+        Neither side sees an error. Once restored, the connections that lost bytes are reset, as in a real network.
+
+        Args:
+            requests: Whether what clients send vanishes.
+            replies: Whether what the target answers vanishes; alone, the target does what it is asked, unheard.
+
+        """
+        self._command(lambda: self._set(Weather(lost_up=requests, lost_down=replies)))
+
+    def delay(self, seconds: float) -> None:
+        """Let every byte be on its way for so long, in each direction."""
+        self._command(lambda: self._set(Weather(delay=seconds)))
 
     def reset_all(self) -> None:
         """Reset the present connections (RST), and take new ones as before."""
-        self._command(None)
+        self._command(lambda: self._pump.end_all(reset=True))
 
     def restore(self) -> None:
-        """Relay again; what was frozen goes on."""
-        self._command(_Mode.OPEN)
+        """Relay again; what was frozen or delayed goes on, what lost bytes is reset."""
+        self._command(lambda: self._set(Weather()))
 
-    def _command(self, mode: _Mode | None) -> None:
+    def _command(self, change: Callable[[], None]) -> None:
         done = threading.Event()
         with self._lock:
-            self._commands.append((mode, done))
+            self._commands.append((change, done))
         self._wake_out.send(b"x")
         if not done.wait(5):
             raise RuntimeError("the relay is not running")
@@ -125,41 +135,44 @@ class Relay:
 
     def _run(self) -> None:
         while not self._stopping:
-            for key, events in self._selector.select():
+            for key, events in self._selector.select(self._pump.timeout):
                 if key.fileobj is self._wake_in:
                     self._obey()
                 elif key.fileobj is self._listener:
                     self._accept()
-                elif key.data in self._ends and self._mode is _Mode.OPEN:
-                    self._serve(key.data, events)
-        self._set_listening(False)
-        self._end_all(reset=False)
+                elif isinstance(key.data, End) and self._pump.owns(key.data) and self._pump.weather.moves:
+                    self._pump.serve(key.data, events)
+            self._pump.arrivals()
+        self._listen(wanted=False)
+        self._pump.end_all(reset=False)
 
     def _obey(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_in.recv(1024)
         with self._lock:
             commands, self._commands = self._commands, []
-        for mode, done in commands:
-            if mode is None:
-                self._end_all(reset=True)
-            else:
-                self._mode = mode
-                # Frozen, the socket goes on listening and is not served: the system completes the handshakes.
-                self._set_listening(mode is not _Mode.CUT)
-                if mode is _Mode.CUT:
-                    self._end_all(reset=False)
-                self._watch_all()
+        for change, done in commands:
+            change()
             done.set()
 
-    def _set_listening(self, wanted: bool) -> None:
-        if wanted and self._listener is None:
-            self._listener = listener(self._reserved.host, self._reserved.port)
-            self._listener.setblocking(False)
-        elif not wanted and self._listener is not None:
-            self._watch(self._listener, 0, None)
-            self._listener.close()
-            self._listener = None
+    def _set(self, weather: Weather, *, listening: bool = True) -> None:
+        self._listen(wanted=listening, served=weather.moves)
+        self._pump.change(weather)
+
+    def _listen(self, *, wanted: bool, served: bool = True) -> None:
+        """Listen or not; where nothing is to move, the socket listens unserved: the system completes the handshakes."""
+        if self._listener is not None:
+            if self._listener.fileno() in self._selector.get_map():
+                self._selector.unregister(self._listener)
+            if not wanted:
+                self._listener.close()
+                self._listener = None
+        if wanted:
+            if self._listener is None:
+                self._listener = listener(self._reserved.host, self._reserved.port)
+                self._listener.setblocking(False)
+            if served:
+                self._selector.register(self._listener, selectors.EVENT_READ)
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -167,77 +180,4 @@ class Relay:
             client, _ = self._listener.accept()
             with self._lock:
                 self._accepted += 1
-            try:
-                server = socket.create_connection(self._target, timeout=5)
-            except OSError:
-                client.close()
-                return
-            near, far = _End(client), _End(server)
-            near.other, far.other = far, near
-            for end in (near, far):
-                end.socket.setblocking(False)
-                end.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._ends.add(end)
-                self._rewatch(end)
-
-    def _serve(self, end: _End, events: int) -> None:
-        other = end.other
-        assert other is not None
-        try:
-            if events & selectors.EVENT_READ:
-                data = end.socket.recv(_PIECE)
-                end.finished = not data
-                other.waiting += data
-            if events & selectors.EVENT_WRITE and end.waiting:
-                del end.waiting[: end.socket.send(end.waiting)]
-            for one, another in ((end, other), (other, end)):
-                if one.finished and not another.waiting:
-                    another.socket.shutdown(socket.SHUT_WR)
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._end(end)
-            return
-        if end.finished and other.finished and not end.waiting and not other.waiting:
-            self._end(end)
-            return
-        self._rewatch(end)
-        self._rewatch(other)
-
-    def _rewatch(self, end: _End) -> None:
-        assert end.other is not None
-        wanted = 0
-        if self._mode is _Mode.OPEN:
-            # One piece at a time: who reads slowly is felt by who writes.
-            wanted |= selectors.EVENT_READ if not end.finished and not end.other.waiting else 0
-            wanted |= selectors.EVENT_WRITE if end.waiting else 0
-        self._watch(end.socket, wanted, end)
-
-    def _watch_all(self) -> None:
-        if self._listener is not None:
-            self._watch(self._listener, selectors.EVENT_READ if self._mode is _Mode.OPEN else 0, None)
-        for end in self._ends:
-            self._rewatch(end)
-
-    def _watch(self, what: socket.socket, wanted: int, data: _End | None) -> None:
-        known = what.fileno() in self._selector.get_map()
-        if wanted and known:
-            self._selector.modify(what, wanted, data)
-        elif wanted:
-            self._selector.register(what, wanted, data)
-        elif known:
-            self._selector.unregister(what)
-
-    def _end_all(self, *, reset: bool) -> None:
-        for end in tuple(self._ends):
-            self._end(end, reset=reset)
-
-    def _end(self, end: _End, *, reset: bool = False) -> None:
-        for one in (end, end.other):
-            if one is not None and one in self._ends:
-                self._ends.discard(one)
-                self._watch(one.socket, 0, None)
-                if reset:
-                    # A close with a linger time of zero sends RST instead of FIN.
-                    one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                one.socket.close()
+            self._pump.join(client, self._target)

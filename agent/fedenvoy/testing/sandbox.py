@@ -47,6 +47,7 @@ class SandboxDirector(FaultControls):
         chunk_size: Bytes in a chunk of an archive.
         reoffers: Whether a node that polls again gets an unfinished experiment again, as from the real director; it is
             finished when `finish` says so.
+        observe: Gets each call as it comes in, in the call's own thread, before anything is done about it.
 
     """
 
@@ -61,12 +62,13 @@ class SandboxDirector(FaultControls):
         period: float | None = 60.0,
         chunk_size: int = CHUNK_SIZE,
         reoffers: bool = False,
+        observe: Callable[[RecordedCall], object] | None = None,
     ) -> None:
         self._tls = Pem.read(tls) if isinstance(tls, TlsFiles) else tls
         self._reserved = ReservedPort(host, port)
         self._server: grpc.Server | None = None
         self._pool: ThreadPoolExecutor | None = None
-        recorder = Recorder()
+        recorder = Recorder(observe)
         self._recorder = recorder
         self._registry = Registry(recorder.changed, sample_shape, target_shape, reoffers=reoffers)
         super().__init__(Faults(recorder.changed))
@@ -168,10 +170,19 @@ class SandboxDirector(FaultControls):
         with self._recorder.changed:
             return self._registry.parked(node)
 
-    def offer(self, name: str, archive: bytes, to: Sequence[str]) -> None:
-        """Submit an experiment for some nodes; it goes to each with its next poll."""
+    def offer(self, name: str, archive: bytes, to: Sequence[str], *, over: Callable[[], bool] = bool) -> None:
+        """Submit an experiment for some nodes; it goes to each with its next poll.
+
+        Args:
+            name: Its name; a known one is submitted anew.
+            archive: The zip file's bytes.
+            to: The nodes.
+            over: Asked before it is offered again: whether its aggregator is through although nobody called `finish`.
+                Must not block.
+
+        """
         with self._recorder.changed:
-            self._registry.offer(name, archive, to)
+            self._registry.offer(name, archive, to, over)
 
     def finish(self, name: str) -> None:
         """Let an experiment be over: it is not offered again."""
