@@ -16,7 +16,7 @@ AGENT = Path(fedenvoy.__file__).parent
 CHARTS = Path(fedenvoy_statecharts.__file__).parent
 
 LEAVES = {"events", "commands", "config", "errors", "ports", "calls", "cancel", "backoff", "waits", "logs", "processes"}
-ADAPTERS = {"link", "monitor", "workspace", "engines", "store", "service"}
+ADAPTERS = {"control", "link", "monitor", "workspace", "engines", "store", "service"}
 ALLOWED: dict[str, set[str]] = {
     "machine": set(),
     "core": {"machine"},
@@ -24,6 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "app": {"core", "loop", "review", "app"} | ADAPTERS,
     "client": {"app", "engines"},
     "envoy": {"app", "client", "certificates", "engines", "monitor"},
+    "control": set(),
+    "status": {"control", "store"},
     "link": {"wire"},
     "monitor": set(),
     "workspace": set(),
