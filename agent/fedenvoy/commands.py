@@ -56,6 +56,7 @@ class Timer(str, enum.Enum):
     """The clocks the core sets; each at most once at a time, setting one again replaces it."""
 
     ORPHAN = "orphan"
+    ABSENCE = "absence"
     STOP = "stop"
     REPORT = "report"
 
@@ -71,6 +72,8 @@ class Report:
         code: Error code on the wire; 0 for a good end.
         text: What the director is told.
         digest: SHA-256 of the archive; empty when none was complete.
+        made_at: When it entered the outbox, wall-clock seconds since the epoch; 0 in the session that made it. It is no
+            part of what two reports are compared by.
 
     """
 
@@ -80,6 +83,7 @@ class Report:
     code: int = 0
     text: str = ""
     digest: str = ""
+    made_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +115,15 @@ class Record:
         target: State after; equal to `source` for internal rows.
         internal: Whether state and activity stayed.
         experiment: Name of the run in hand, or of the one that has just ended.
+        digest: SHA-256 of the archive of the run, once it was approved or found unusable; empty before.
         attempt: How many tries in a row this step is (dials, polls, fetches, deliveries); 0 where that has no meaning.
         cause: The event's words.
         report: A verdict that enters the outbox with this record.
         settled: A memory that is written with this record.
         delivered: Id of a report that leaves the outbox with this record.
-        outcome: How it left: "sent" or "undeliverable".
+        outcome: How it left: "sent", "undeliverable" or "expired".
+        paused: Whether a pause was begun (True) or ended (False) with this record; None when neither.
+        forgotten: An experiment's name whose memories leave with this record; empty when none does.
 
     """
 
@@ -130,12 +137,15 @@ class Record:
     target: State
     internal: bool = False
     experiment: str = ""
+    digest: str = ""
     attempt: int = 0
     cause: str = ""
     report: Report | None = None
     settled: Settled | None = None
     delivered: str = ""
     outcome: str = ""
+    paused: bool | None = None
+    forgotten: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +249,7 @@ class Prepare(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch(Command):
-    """Start the experiment's process. Answers: `training_finished`, `training_failed`."""
+    """Start the experiment's process. Answers: `training_finished`, `training_failed`, `experiment_orphaned`."""
 
     scope = Scope.ACTIVITY
 

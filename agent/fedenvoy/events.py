@@ -14,6 +14,7 @@ from fedenvoy_statecharts import Event, Scope
 __all__ = [
     "Approved",
     "DeviceReading",
+    "Forget",
     "Health",
     "Message",
     "Offer",
@@ -168,6 +169,18 @@ class Offer(Message):
     @property
     def cause(self) -> str:
         """Give the name offered."""
+        return repr(self.experiment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget(Message):
+    """`forget_requested`."""
+
+    experiment: str
+
+    @property
+    def cause(self) -> str:
+        """Give the name to be forgotten."""
         return repr(self.experiment)
 
 

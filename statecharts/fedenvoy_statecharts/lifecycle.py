@@ -185,12 +185,12 @@ _TRAINING = (
 _BUSY = (
     *_rows(BUSY, E.EXPERIMENT_ORPHANED, S.REPORTING, do=(X.VERDICT_ORPHANED, X.BOUND, X.DELIVER)),
     *_rows(BUSY, E.CANCEL_REQUESTED, S.REPORTING, do=(X.VERDICT_CANCELLED, X.BOUND, X.DELIVER)),
-    *_rows(BUSY, E.DIRECTOR_LOST, None, do=(X.DIAL_LATER,), note="the work goes on"),
-    *_rows(BUSY, E.LINK_REJECTED, None, do=(X.DIAL_LATER,), note="the work goes on"),
-    *_rows(BUSY, E.REGISTRATION_FAILED, None, do=(X.DIAL_LATER,), note="the work goes on"),
+    *_rows(BUSY, E.DIRECTOR_LOST, None, do=(X.DIAL_LATER, X.START_ABSENCE_CLOCK), note="the work goes on"),
+    *_rows(BUSY, E.LINK_REJECTED, None, do=(X.DIAL_LATER, X.START_ABSENCE_CLOCK), note="the work goes on"),
+    *_rows(BUSY, E.REGISTRATION_FAILED, None, do=(X.DIAL_LATER,), note="the work goes on; the link was lost before"),
     *_rows(BUSY, E.SHARD_FORGOTTEN, None, do=(X.DIAL, X.START_ORPHAN_CLOCK)),
     *_rows(BUSY, E.REGISTRATION_REFUSED, None, do=(X.DIAL_LATER, X.START_ORPHAN_CLOCK)),
-    *_rows(BUSY, E.REGISTRATION_ACCEPTED, None, do=(X.CHECK, X.WATCH_OFFERS)),
+    *_rows(BUSY, E.REGISTRATION_ACCEPTED, None, do=(X.CHECK, X.WATCH_OFFERS, X.STOP_ABSENCE_CLOCK)),
     *_rows(BUSY, E.EXPERIMENT_REOFFERED, None, when(G.SAME_RUN), do=(X.STOP_ORPHAN_CLOCK,)),
     *_rows(
         BUSY,
@@ -328,6 +328,29 @@ _REPORTING = (
     *_rows(S.REPORTING, E.DRAIN_EXPIRED, S.STOPPED, do=(X.END_STOPPED,)),
 )
 
+_ALIVE = tuple(state for state in State if state is not S.STOPPED)
+_NOT_IDLE = tuple(state for state in _ALIVE if state is not S.IDLE)
+
+_OPERATOR = (
+    *_rows(_ALIVE, E.PAUSE_REQUESTED, None, do=(X.NOTE_PAUSE,), note="what is in hand goes on"),
+    *_rows(_NOT_IDLE, E.RESUME_REQUESTED, None, do=(X.NOTE_RESUME,)),
+    *_rows(
+        S.IDLE,
+        E.RESUME_REQUESTED,
+        S.IDLE,
+        do=(X.NOTE_RESUME, X.POLL, X.WATCH_OUTBOX),
+        note="an offer that was declined is asked for again at once",
+    ),
+    *_rows(_NOT_IDLE, E.FORGET_REQUESTED, None, do=(X.FORGET_NAME,)),
+    *_rows(
+        S.IDLE,
+        E.FORGET_REQUESTED,
+        S.IDLE,
+        do=(X.FORGET_NAME, X.POLL, X.WATCH_OUTBOX),
+        note="an offer that was declined is asked for again at once",
+    ),
+)
+
 _END_AT_ONCE = (
     *_rows((*BUSY, S.REPORTING), E.ABORT_REQUESTED, S.STOPPED, do=(X.END_ABORTED,)),
     *_rows((*BUSY, S.REPORTING), E.STORE_FAILED, S.STOPPED, do=(X.END_STORE,)),
@@ -353,6 +376,7 @@ LIFECYCLE = Chart(
         *_BUSY,
         *_LINK_ALIVE,
         *_REPORTING,
+        *_OPERATOR,
         *_END_AT_ONCE,
     ),
     ignored=IGNORED,

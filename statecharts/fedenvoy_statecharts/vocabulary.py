@@ -68,10 +68,16 @@ class Event(Vocabulary):
     TRAINING_FAILED = "training_failed", "the experiment's process raised, exited otherwise or was killed"
     EXPERIMENT_ORPHANED = (
         "experiment_orphaned",
-        "the orphan clock ran out: nobody drives this experiment any more",
+        "nobody drives this experiment any more: a clock ran out, or its process found no aggregator for too long",
     )
     EXPERIMENT_REOFFERED = "experiment_reoffered", "the background poll returned an experiment's name"
     CANCEL_REQUESTED = "cancel_requested", "the site's operator ends the current experiment"
+    PAUSE_REQUESTED = "pause_requested", "the site's operator wants no further experiment for now"
+    RESUME_REQUESTED = "resume_requested", "the site's operator ends the pause"
+    FORGET_REQUESTED = (
+        "forget_requested",
+        "the site's operator wants an experiment's name to be taken as if it had never ended here",
+    )
     REPORT_DELIVERED = "report_delivered", "the director answered OK: sent, unconfirmed"
     REPORT_FAILED = "report_failed", "the report could not be sent"
     REPORT_UNDELIVERABLE = "report_undeliverable", "the director's protocol has no message for this verdict"
@@ -108,6 +114,9 @@ SCOPES: dict[Event, Scope] = {
     Event.EXPERIMENT_ORPHANED: Scope.RUN,
     Event.EXPERIMENT_REOFFERED: Scope.RUN_AND_LINK,
     Event.CANCEL_REQUESTED: Scope.RUN,
+    Event.PAUSE_REQUESTED: Scope.AGENT,
+    Event.RESUME_REQUESTED: Scope.AGENT,
+    Event.FORGET_REQUESTED: Scope.AGENT,
     Event.REPORT_DELIVERED: Scope.ACTIVITY,
     Event.REPORT_FAILED: Scope.ACTIVITY,
     Event.REPORT_UNDELIVERABLE: Scope.ACTIVITY,
@@ -201,6 +210,17 @@ class Effect(Vocabulary):
         "the director was restarted: it must offer this run again in time; a clock that runs is left alone",
     )
     STOP_ORPHAN_CLOCK = "stop orphan clock", "the director drives this run"
+    START_ABSENCE_CLOCK = (
+        "start absence clock",
+        (
+            "with `agent.on_director_loss: stop_after`, the director must be back in time or the run is orphaned; a "
+            "clock that runs is left alone"
+        ),
+    )
+    STOP_ABSENCE_CLOCK = "stop absence clock", "the director is back"
+    NOTE_PAUSE = "note pause", "offers are declined, also by later sessions, until the pause is ended"
+    NOTE_RESUME = "note resume", "offers are welcome again"
+    FORGET_NAME = "forget name", "what is remembered of the name is removed: it neither rests nor is settled"
     VERDICT_FINISHED = "verdict finished", "the run ended well; told by a health check that says so"
     VERDICT_FAILED = "verdict failed", "the run failed; the report holds code and text"
     VERDICT_REJECTED = "verdict rejected", "the site refused the run"

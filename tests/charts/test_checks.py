@@ -176,7 +176,7 @@ FAULTS: list[tuple[int, Callable[[], Chart], str]] = [
     (10, a_hot_delivery, "a circle of beginnings without a pause"),
     (10, a_hot_offer, "a circle of beginnings without a pause"),
     (11, nothing_runs, "Training is entered and nothing is begun there"),
-    (12, an_orphan_for_ever, "from here, in Training, the node never comes to Idle"),
+    (12, an_orphan_for_ever, "a run goes on without a director, and no clock could end it"),
     (12, a_report_that_sleeps, "a report waits and no clock wakes Idle for it"),
 ]
 

@@ -7,7 +7,7 @@ import random
 from fedenvoy.commands import Command, Persist, Record
 from fedenvoy.config import AgentSettings
 from fedenvoy.core import CarriedOver, Core
-from fedenvoy.events import Approved, Health, Message, Offer, Problem, Shard, ShardDescription
+from fedenvoy.events import Approved, Forget, Health, Message, Offer, Problem, Shard, ShardDescription
 from fedenvoy_statecharts import Event, State
 
 SHARD = ShardDescription(("8",), ("1",), "numbers")
@@ -27,6 +27,7 @@ PROBLEMS = {
     Event.TRAINING_FAILED,
     Event.CANCEL_REQUESTED,
     Event.REPORT_FAILED,
+    Event.REPORT_UNDELIVERABLE,
 }
 
 
@@ -49,7 +50,7 @@ class Driver:
         self.asked = list(commands[1:])
         return commands
 
-    def message(self, event: Event, *, name: str = "exp", install: bool = False) -> Message:
+    def message(self, event: Event, *, name: str = "exp", install: bool = False) -> Message:  # noqa: PLR0911
         """Build a current message of the class that the event has."""
         scopes = self.core.snapshot().scopes
         if event is Event.SHARD_DESCRIBED:
@@ -60,6 +61,8 @@ class Driver:
             return Offer(event=event, scopes=scopes, experiment=name)
         if event is Event.PLAN_APPROVED:
             return Approved(event=event, scopes=scopes, digest="d" * 64, engine="callable", install=install)
+        if event is Event.FORGET_REQUESTED:
+            return Forget(event=event, experiment=name)
         if event in PROBLEMS:
             return Problem(event=event, scopes=scopes, text=f"{event} happened", code="X", digest="d" * 64)
         return Message(event=event, scopes=scopes)

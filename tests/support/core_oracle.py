@@ -73,6 +73,7 @@ class Oracle:
         clock: Whether the orphan clock runs.
         misses: Health checks missed in a row.
         contact: When one was last answered.
+        paused: Whether the operator paused the node.
         facts: What the kit takes for known of the guards.
 
     """
@@ -87,6 +88,7 @@ class Oracle:
     clock: bool = False
     misses: int = 0
     contact: float | None = None
+    paused: bool = False
     facts: dict[str, bool] = field(default_factory=lambda: dict(LIFECYCLE_FACTS.start))
 
     def is_stale(self, message: Message) -> bool:
@@ -141,6 +143,7 @@ class Oracle:
             self.outbox += (effect in VERDICTS) - (effect is X.SETTLE_REPORT)
             asked += self._asks(effect)
             self.facts.update(LIFECYCLE_FACTS.changes.get(effect, {}))
+            self.paused = {X.NOTE_PAUSE: True, X.NOTE_RESUME: False}.get(effect, self.paused)
         self.now = Scopes(entry=entry, run=run, link=link)
         return asked
 

@@ -88,6 +88,11 @@ def test_every_setting_is_read_strictly(tmp_path: Path) -> None:
         ({"link": ["a"]}, "agent.link: ['a']: expected a section"),
         ({"link": {"tries": 0}}, "agent.link.tries: 0: expected a whole number, 1 or more"),
         ({"link": {"proxy": "perhaps"}}, "agent.link.proxy: 'perhaps': expected true or false"),
+        ({"on_director_loss": "stop"}, "agent.on_director_loss: 'stop': expected continue, or \"stop_after: 30m\""),
+        (
+            {"on_director_loss": {"stop_after": 0}},
+            "agent.on_director_loss: {'stop_after': 0}: expected 1 seconds or more",
+        ),
         ({"on_stop": "stay"}, "agent.on_stop: 'stay': expected leave or report"),
         ({"link": {"on_refused": True}}, "agent.link.on_refused: true: expected retry or exit"),
         ({"report": {"detail": "all"}}, "agent.report.detail: 'all': expected full, summary or code"),

@@ -19,7 +19,7 @@ from fedenvoy.commands import Command, Persist, Report, Verdict
 from fedenvoy.config import AgentSettings, FetchSettings, LinkSettings, PollSettings, ReportSettings
 from fedenvoy.core import CarriedOver, Core
 from fedenvoy.core.guards import Question, answer
-from fedenvoy.events import Approved, Message, Offer, Problem, Scopes
+from fedenvoy.events import Approved, Forget, Message, Offer, Problem, Scopes
 from fedenvoy.testing import RowCase, Step, every_row, messages, row_cases
 from fedenvoy.testing.payloads import PAYLOADS
 from fedenvoy_statecharts import LIFECYCLE, SCOPES, Effect, Event, Guard, Row, State
@@ -84,6 +84,8 @@ def message_for(event: Event, wanted: Mapping[Vocabulary, bool], scopes: Scopes,
         elif not wanted[G.SAME_RUN]:
             experiment = "another"
         return Offer(event=event, scopes=scopes, experiment=experiment)
+    if kind is Forget:
+        return Forget(event=event, scopes=scopes, experiment=RESTING)
     if kind is Approved:
         wants = wanted[G.INSTALL_WANTED]
         return Approved(event=event, scopes=scopes, digest="a" * 64, engine="callable", install=wants)
@@ -197,6 +199,10 @@ class CoreWalk(RuleBasedStateMachine):
         assert (record.source, record.event, record.target) == (row.source, row.event, row.goal)
         assert record.internal is row.internal
         assert [type(command) for command in commands[1:]] == kinds
+        noted = {Effect.NOTE_PAUSE: True, Effect.NOTE_RESUME: False}
+        assert record.paused is next((noted[e] for e in map(Effect, row.effects) if e in noted), None)  # type: ignore[arg-type]
+        assert bool(record.forgotten) is (Effect.FORGET_NAME in row.effects)
+        assert not record.forgotten or record.forgotten not in self.core._data.memory
         assert (record.report is not None) is any(str(effect).startswith("verdict") for effect in row.effects)
         assert bool(record.delivered) is bool(record.outcome) is ("settle report" in row.effects)
         assert record.experiment or not set(row.effects) & NAMED
@@ -217,6 +223,7 @@ class CoreWalk(RuleBasedStateMachine):
         assert snapshot.outbox == oracle.outbox
         assert snapshot.experiment == oracle.experiment
         assert snapshot.link_up is oracle.facts[G.LINK_UP]
+        assert snapshot.paused is oracle.paused
         assert snapshot.stopping is oracle.facts[G.STOPPING]
         assert snapshot.contact == oracle.contact
         assert self.core._data.link.misses == oracle.misses
@@ -340,7 +347,12 @@ def test_a_broken_core_is_found(core: type[Core]) -> None:
 
 def changes(row: Row) -> Iterator[Row]:
     """Give the row with one effect less, for each that always does something, and the row leading elsewhere."""
-    for effect in set(row.effects) - {Effect.BOUND, Effect.WATCH_OUTBOX}:
+    for effect in set(row.effects) - {
+        Effect.BOUND,
+        Effect.WATCH_OUTBOX,
+        Effect.START_ABSENCE_CLOCK,
+        Effect.STOP_ABSENCE_CLOCK,
+    }:
         yield replace(row, effects=tuple(one for one in row.effects if one is not effect))
     if not row.internal:
         yield replace(row, target=State.IDLE if row.goal is not State.IDLE else State.REGISTERED)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 from fedenvoy.testing import RowCase, every_row, row_cases
-from fedenvoy.testing.facts import CLOCK, DIALLED, LIFECYCLE_FACTS, PUT_OFF, WATCHING
+from fedenvoy.testing.facts import DIALLED, LIFECYCLE_FACTS, ORPHANABLE, PUT_OFF, WATCHING
 from fedenvoy.testing.paths import Facts, Paths
 from fedenvoy_statecharts import LIFECYCLE, ChartError, Effect, Event, Guard, Row, State
 from fedenvoy_statecharts.checks.explore import Move, explore
-from fedenvoy_statecharts.checks.parts import DESCRIPTION, ORPHAN_CLOCK, WATCH
+from fedenvoy_statecharts.checks.parts import ABSENCE_CLOCK, DESCRIPTION, ORPHAN_CLOCK, PROCESS, WATCH
 from fedenvoy_statecharts.checks.world import Config
 from fedenvoy_statecharts.model import Vocabulary
 from support.kit_charts import Act, Deed, Doubt, Place, door
@@ -120,7 +120,7 @@ def _told(config: Config) -> dict[str, bool]:
         Guard.LINK_UP: config.link_up,
         Guard.STOPPING: config.stopping,
         DIALLED: described,
-        CLOCK: config.runs(ORPHAN_CLOCK),
+        ORPHANABLE: any(config.runs(part) for part in (ORPHAN_CLOCK, ABSENCE_CLOCK, PROCESS)),
         WATCHING: config.runs(WATCH),
         PUT_OFF: config.later > 0,
     }
@@ -137,7 +137,8 @@ def _wrong(facts: Facts, moves: Iterator[tuple[Config, Move, Config]]) -> Iterat
         for effect in move.row.effects:
             told.update(facts.changes.get(effect, {}))
         expected = _told(after)
-        told[PUT_OFF] = expected[PUT_OFF] if told[PUT_OFF] else False  # it may be out of date, one way
+        for key in (PUT_OFF, ORPHANABLE):
+            told[key] = expected[key] if told[key] else False  # these may be out of date, one way
         if told != expected:
             yield f"{move.label}: the facts make it {told}, the model {_told(after)}"
 
@@ -160,7 +161,7 @@ def test_facts_never_rule_out_what_the_exhaustive_model_can_do(possible: list[tu
         replace(LIFECYCLE_FACTS, needs={**LIFECYCLE_FACTS.needs, Event.REPORT_FAILED: {Guard.LINK_UP: True}}),
         replace(LIFECYCLE_FACTS, needs={**LIFECYCLE_FACTS.needs, Event.SHARD_FORGOTTEN: {Guard.LINK_UP: True}}),
         replace(LIFECYCLE_FACTS, changes={**LIFECYCLE_FACTS.changes, Effect.FETCH: {Guard.LINK_UP: False}}),
-        replace(LIFECYCLE_FACTS, changes={**LIFECYCLE_FACTS.changes, Effect.STOP_ORPHAN_CLOCK: {CLOCK: False}}),
+        replace(LIFECYCLE_FACTS, changes={**LIFECYCLE_FACTS.changes, Effect.STOP_ORPHAN_CLOCK: {ORPHANABLE: False}}),
     ],
 )
 def test_the_model_finds_a_wrong_fact(wrong: Facts, possible: list[tuple[Config, Move, Config]]) -> None:

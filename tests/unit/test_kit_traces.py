@@ -92,7 +92,9 @@ def test_traces_reach_far_and_shrink_to_the_shortest() -> None:
 
     look()
     assert set(seen) == set(State)
-    shortest = find(traces(), lambda trace: State.TRAINING in trace.states, settings=settings(max_examples=2000, database=None))
+    shortest = find(
+        traces(), lambda trace: State.TRAINING in trace.states, settings=settings(max_examples=2000, database=None)
+    )
     assert len(shortest) == 5
     assert str(shortest).startswith("Disconnected --shard_described--> -; Disconnected --registration_accepted--> ")
 

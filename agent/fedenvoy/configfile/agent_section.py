@@ -19,6 +19,7 @@ from fedenvoy.config import (
     ArchiveSettings,
     FetchSettings,
     GpuSettings,
+    JournalSettings,
     LinkSettings,
     PollSettings,
     ReportSettings,
@@ -46,9 +47,13 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "state_dir": rules.file_path(home),
             "python": rules.file_path(home, kind="program"),
             "on_stop": rules.choice("leave", "report"),
+            "on_interrupted": rules.choice("resume", "fail"),
             "drain_timeout": rules.duration(0),
             "stop_timeout": rules.duration(0),
+            "on_director_loss": rules.limit("continue", "stop_after", 1),
             "orphan_timeout": rules.duration(0),
+            "aggregator_timeout": rules.duration(0),
+            "max_run_time": rules.duration(0),
             "kill_grace": rules.duration(0),
         },
         LinkSettings: {
@@ -71,6 +76,7 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "site": rules.file_path(home, kind="file"),
             "inherit": rules.boolean,
             "timeout": rules.duration(1),
+            "keep": rules.duration(0),
         },
         GpuSettings: {"hide": rules.boolean, "interval": rules.duration(0.1)},
         ReportSettings: {
@@ -78,6 +84,7 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "tries": rules.count(1),
             "retention": rules.duration(0),
         },
+        JournalSettings: {"records": rules.count(0), "days": rules.count(0)},
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["Rule", "boolean", "choice", "count", "duration", "file_path", "ratio", "size"]
+__all__ = ["Rule", "boolean", "choice", "count", "duration", "file_path", "limit", "ratio", "size"]
 
 T = TypeVar("T")
 Rule = Callable[[object], T]
@@ -76,6 +76,20 @@ def duration(least: float) -> Rule[float]:
         if seconds is None or not least <= seconds <= _LONGEST:
             raise ValueError(f'expected {least:g} seconds or more, as a number or as "90s", "10m", "24h", up to "366d"')
         return seconds
+
+    return read
+
+
+def limit(word: str, key: str, least: float) -> Rule[float | None]:
+    """Make a rule that takes `word` for no limit, or a mapping with the one key `key` and a duration behind it."""
+    seconds = duration(least)
+
+    def read(value: object) -> float | None:
+        if value == word:
+            return None
+        if isinstance(value, dict) and list(value) == [key]:
+            return seconds(value[key])
+        raise ValueError(f'expected {word}, or "{key}: 30m"')
 
     return read
 

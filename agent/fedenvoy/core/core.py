@@ -11,7 +11,7 @@ import random
 
 from fedenvoy_statecharts import LIFECYCLE, SCOPES, Chart, Effect, Event, Row, State
 
-from fedenvoy.commands import CancelActivity, Command, Persist, Record
+from fedenvoy.commands import Arm, CancelActivity, Command, Persist, Record
 from fedenvoy.config import AgentSettings
 from fedenvoy.core.effects import perform
 from fedenvoy.core.guards import Question, answer
@@ -52,10 +52,11 @@ class Core:
         self._machine = LifecycleMachine(chart)
         self._data = Data(link=Link(down_since=now))
         self._records = 0
-        self._since = now
+        self._since = self._now = now
         self._take_over(carried or CarriedOver(), now)
 
     def _take_over(self, carried: CarriedOver, now: float) -> None:
+        self._data.paused = carried.paused
         for report in carried.reports:
             self._data.enqueue(report, now)
         for experiment, digest in carried.settled:
@@ -86,6 +87,11 @@ class Core:
             outbox=len(data.outbox),
             contact=data.link.contact,
             stale=data.stale,
+            period=data.link.period,
+            misses=data.link.misses,
+            paused=data.paused,
+            declined=data.declined(self._now),
+            retry_at=data.retry_at,
         )
 
     def is_current(self, message: Message) -> bool:
@@ -154,6 +160,12 @@ class Core:
         data = self._data
         if self.state is not State.REPORTING:
             data.delivering = ""
+        self._now = step.now
+        if row is None or not row.internal:
+            data.retry_at = None
+        for command in step.commands:
+            if command.delay and not isinstance(command, Arm):
+                data.retry_at = step.now + command.delay
         scopes = data.scopes
         # A step that ends a run is still that run's.
         run = scopes.run or step.run
@@ -168,11 +180,14 @@ class Core:
             target=self.state,
             internal=row is not None and row.internal,
             experiment=step.experiment,
+            digest=data.run.digest if data.run else step.digest,
             attempt=step.attempt,
             cause=step.cause or step.message.cause,
             report=step.report,
             settled=step.settled,
             delivered=step.delivered,
             outcome=step.outcome,
+            paused=step.paused,
+            forgotten=step.forgotten,
         )
         return (Persist(record=record), *step.commands)

@@ -31,7 +31,7 @@ from fedenvoy.core import verdicts
 from fedenvoy.core.state import Run
 from fedenvoy.core.step import Step
 from fedenvoy.errors import Exit
-from fedenvoy.events import Approved, Health, Message, Offer
+from fedenvoy.events import Approved, Forget, Health, Message, Offer, Problem
 
 __all__ = ["perform"]
 
@@ -178,6 +178,40 @@ def _stop_orphan_clock(step: Step) -> None:
     step.ask(Disarm(timer=Timer.ORPHAN))
 
 
+def _start_absence_clock(step: Step) -> None:
+    run, limit = step.data.run, step.settings.on_director_loss
+    assert run is not None
+    if limit is None or run.absence_clock:
+        return
+    run.absence_clock = True
+    message = Message(event=Event.EXPERIMENT_ORPHANED, scopes=step.data.scopes)
+    step.ask(Arm(timer=Timer.ABSENCE, delay=limit, message=message))
+
+
+def _stop_absence_clock(step: Step) -> None:
+    run = step.data.run
+    assert run is not None
+    if run.absence_clock:
+        run.absence_clock = False
+        step.ask(Disarm(timer=Timer.ABSENCE))
+
+
+def _note_pause(step: Step) -> None:
+    step.data.paused = step.paused = True
+
+
+def _note_resume(step: Step) -> None:
+    step.data.paused = step.paused = False
+
+
+def _forget_name(step: Step) -> None:
+    assert isinstance(step.message, Forget)
+    name = step.message.experiment
+    step.data.memory.pop(name, None)
+    step.data.cuts.pop(name, None)
+    step.forgotten = name
+
+
 def _deliver(step: Step) -> None:
     # The earliest, even if it is due only in a moment: a clock may ring a rounding error too soon.
     pending = min(step.data.outbox, key=lambda p: p.due)
@@ -201,7 +235,14 @@ def _settle_report(step: Step) -> None:
     data.outbox.remove(pending)
     step.delivered, data.delivering = pending.report.id, ""
     step.experiment = pending.report.experiment
-    step.outcome = "sent" if step.message.event is Event.REPORT_DELIVERED else "undeliverable"
+    step.outcome = _outcome(step.message)
+
+
+def _outcome(message: Message) -> str:
+    if message.event is Event.REPORT_DELIVERED:
+        return "sent"
+    expired = isinstance(message, Problem) and message.code == "expired"
+    return "expired" if expired else "undeliverable"
 
 
 def _postpone_report(step: Step) -> None:
@@ -256,6 +297,11 @@ _EFFECTS: dict[Effect, Callable[[Step], None]] = {
     Effect.WATCH_OFFERS: _watch_offers,
     Effect.START_ORPHAN_CLOCK: _start_orphan_clock,
     Effect.STOP_ORPHAN_CLOCK: _stop_orphan_clock,
+    Effect.START_ABSENCE_CLOCK: _start_absence_clock,
+    Effect.STOP_ABSENCE_CLOCK: _stop_absence_clock,
+    Effect.NOTE_PAUSE: _note_pause,
+    Effect.NOTE_RESUME: _note_resume,
+    Effect.FORGET_NAME: _forget_name,
     Effect.VERDICT_FINISHED: verdicts.finished,
     Effect.VERDICT_FAILED: verdicts.failed,
     Effect.VERDICT_REJECTED: verdicts.rejected,

@@ -12,7 +12,7 @@ from fedenvoy_statecharts import State
 from fedenvoy.commands import Report
 from fedenvoy.events import DeviceReading, Message, Problem, Scopes
 
-__all__ = ["CarriedOver", "Data", "Link", "Memory", "Pending", "Run", "Snapshot"]
+__all__ = ["CarriedOver", "Data", "Declined", "Link", "Memory", "Pending", "Run", "Snapshot"]
 
 RECHECK_FIRST = 60.0
 """Seconds after which an experiment that settled here is looked at again when it is still offered."""
@@ -66,6 +66,8 @@ class Run:
             fault, and ends by the failure detector.
         digest: SHA-256 of the approved archive; empty before.
         engine: Name of the engine; empty before approval.
+        orphan_clock: Whether the clock runs in which a restarted director must offer it again.
+        absence_clock: Whether the clock runs in which the director must be back.
 
     """
 
@@ -76,6 +78,7 @@ class Run:
     digest: str = ""
     engine: str = ""
     orphan_clock: bool = False
+    absence_clock: bool = False
 
     def cuts_with(self, interruption: Message) -> int:
         """Give the number of cut downloads when this one is counted."""
@@ -159,6 +162,7 @@ class Data:
         cuts: Downloads in a row that took the link down with them, by experiment name.
         readings: The last GPU readings.
         stale: Events ignored because their scope was over, in this session.
+        retry_at: When what was put off last is begun again (monotonic seconds); None when nothing was.
 
     """
 
@@ -177,6 +181,7 @@ class Data:
     cuts: dict[str, int] = field(default_factory=dict)
     readings: tuple[DeviceReading, ...] = ()
     stale: int = 0
+    retry_at: float | None = None
 
     @property
     def scopes(self) -> Scopes:
@@ -186,6 +191,11 @@ class Data:
     def memory_of(self, experiment: str) -> Memory:
         """Give what is known of a name, beginning a memory where there is none."""
         return self.memory.setdefault(experiment, Memory())
+
+    def declined(self, now: float) -> tuple[Declined, ...]:
+        """Give the names that rest, the one that is looked at again soonest first."""
+        resting = [Declined(name, m.why, m.recheck) for name, m in self.memory.items() if m.recheck > now]
+        return tuple(sorted(resting, key=lambda one: one.until))
 
     def enqueue(self, report: Report, now: float) -> None:
         """Put a report into the outbox, due at once."""
@@ -203,11 +213,29 @@ class CarriedOver:
     Attributes:
         reports: Undelivered verdicts, oldest first.
         settled: Digests of archives that ended by their own fault, by experiment name.
+        paused: Whether the operator paused the node and has not resumed it.
 
     """
 
     reports: tuple[Report, ...] = ()
     settled: tuple[tuple[str, str], ...] = ()
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """An experiment's name that rests: it is not taken before its time.
+
+    Attributes:
+        experiment: Name as the director knows it.
+        why: For people.
+        until: Monotonic seconds.
+
+    """
+
+    experiment: str
+    why: str
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +252,11 @@ class Snapshot:
         outbox: How many reports wait.
         contact: When a health check was last answered (monotonic seconds); None before the first.
         stale: Stale events so far.
+        period: Seconds between health checks, as the director wants it.
+        misses: Health checks missed in a row.
+        paused: Whether offers are declined on the operator's wish.
+        declined: Names that rest, the one that is looked at again soonest first.
+        retry_at: When a dial, poll, download or delivery that waits is begun (monotonic seconds); None when none waits.
 
     """
 
@@ -236,6 +269,11 @@ class Snapshot:
     outbox: int = 0
     contact: float | None = None
     stale: int = 0
+    period: float = 60.0
+    misses: int = 0
+    paused: bool = False
+    declined: tuple[Declined, ...] = ()
+    retry_at: float | None = None
 
     @property
     def describing(self) -> bool:

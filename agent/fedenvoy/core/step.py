@@ -27,12 +27,15 @@ class Step:
         commands: What the adapters will be asked to do, in order.
         experiment: Name for the record; kept although the run may end in this step.
         run: Number for the record, likewise.
+        digest: Archive's digest for the record, likewise.
         cause: For the record, where the event's own words do not say it all.
         attempt: For the record: which try in a row this is.
         report: A verdict that enters the outbox in this step.
         settled: A memory that is written in this step.
         delivered: Id of a report that leaves the outbox in this step.
         outcome: How it left.
+        paused: Whether a pause begins or ends in this step.
+        forgotten: A name whose memories leave in this step.
 
     """
 
@@ -44,6 +47,7 @@ class Step:
     session: str
     experiment: str = ""
     run: int = 0
+    digest: str = ""
     cause: str = ""
     attempt: int = 0
     commands: list[Command] = field(default_factory=list)
@@ -51,6 +55,8 @@ class Step:
     settled: Settled | None = None
     delivered: str = ""
     outcome: str = ""
+    paused: bool | None = None
+    forgotten: str = ""
 
     def ask(self, command: Command) -> None:
         """Add a command."""

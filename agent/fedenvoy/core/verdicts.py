@@ -15,7 +15,9 @@ from fedenvoy.events import Offer, Problem
 
 __all__ = ["cancelled", "decline", "drop_run", "failed", "finished", "orphaned", "rejected"]
 
-CIRCUMSTANCES = frozenset({"network", "disk", "timeout", "interrupted", "environment"})
+CIRCUMSTANCES = frozenset(
+    {"network", "disk", "timeout", "interrupted", "environment", "start", "shard", "review"},
+)
 """Codes of problems that are not the experiment's own fault."""
 
 
@@ -39,11 +41,13 @@ def drop_run(step: Step) -> None:
     """End the run without a verdict."""
     run = step.data.run
     assert run is not None
-    step.experiment = run.experiment
+    step.experiment, step.digest = run.experiment, run.digest
     if step.message.event is Event.FETCH_INTERRUPTED and step.report is None:
         step.data.cuts[run.experiment] = run.cuts_with(step.message)
     step.ask(EndRun(scopes=step.data.scopes))
     step.ask(Disarm(timer=Timer.ORPHAN))
+    if run.absence_clock:
+        step.ask(Disarm(timer=Timer.ABSENCE))
     step.data.run = None
 
 

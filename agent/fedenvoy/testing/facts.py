@@ -13,16 +13,17 @@ from fedenvoy_statecharts.model import Vocabulary
 
 from fedenvoy.testing.paths import Facts
 
-__all__ = ["CLOCK", "DIALLED", "LIFECYCLE_FACTS", "PUT_OFF", "WATCHING", "facts_for"]
+__all__ = ["DIALLED", "LIFECYCLE_FACTS", "ORPHANABLE", "PUT_OFF", "WATCHING", "facts_for"]
 
 DIALLED = "dialled"
 """The shard is described, and the director was called."""
-CLOCK = "orphan clock runs"
+ORPHANABLE = "may be orphaned"
+"""A clock of the run runs, or its process, which may find no aggregator."""
 WATCHING = "offers are watched"
 PUT_OFF = "a report was put off"
 
 _NEW_LINK: dict[str, bool] = {Guard.LINK_UP: False, DIALLED: True, WATCHING: False}
-_NO_RUN: dict[str, bool] = {CLOCK: False, WATCHING: False}
+_NO_RUN: dict[str, bool] = {ORPHANABLE: False, WATCHING: False}
 _CALLING: dict[str, bool] = {Guard.LINK_UP: False, DIALLED: True}
 _CHECKING: dict[str, bool] = {Guard.LINK_UP: True}
 
@@ -40,7 +41,7 @@ LIFECYCLE_FACTS = Facts(
         Guard.LINK_UP: False,
         Guard.STOPPING: False,
         DIALLED: False,
-        CLOCK: False,
+        ORPHANABLE: False,
         WATCHING: False,
         PUT_OFF: False,
     },
@@ -52,9 +53,12 @@ LIFECYCLE_FACTS = Facts(
         Effect.WATCH_OFFERS: {WATCHING: True},
         # Others may be put off still when one is settled, so this stays as it is.
         Effect.POSTPONE_REPORT: {PUT_OFF: True},
-        Effect.START_ORPHAN_CLOCK: {CLOCK: True},
+        Effect.START_ORPHAN_CLOCK: {ORPHANABLE: True},
+        Effect.START_ABSENCE_CLOCK: {ORPHANABLE: True},
+        # One fact for all that may say so; when one of them ends, another may run on.
+        Effect.LAUNCH: {ORPHANABLE: True},
         # The background poll has answered, and is not begun again on this link.
-        Effect.STOP_ORPHAN_CLOCK: _NO_RUN,
+        Effect.STOP_ORPHAN_CLOCK: {WATCHING: False},
         **dict.fromkeys(_ENDS_OF_A_RUN, _NO_RUN),
     },
     needs={
@@ -71,7 +75,7 @@ LIFECYCLE_FACTS = Facts(
         Event.DIRECTOR_LOST: _CHECKING,
         Event.REPORT_DUE: {PUT_OFF: True},
         Event.EXPERIMENT_REOFFERED: {WATCHING: True},
-        Event.EXPERIMENT_ORPHANED: {CLOCK: True},
+        Event.EXPERIMENT_ORPHANED: {ORPHANABLE: True},
         Event.DRAIN_EXPIRED: {Guard.STOPPING: True},
     },
     fixed=(Guard.STOP_REPORTS, Guard.REFUSAL_ENDS),

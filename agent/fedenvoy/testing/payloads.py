@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fedenvoy.events import (
     Approved,
     DeviceReading,
+    Forget,
     Health,
     Message,
     Offer,
@@ -48,6 +49,7 @@ PAYLOADS: Mapping[Event, type[Message]] = {
     Event.TRAINING_FINISHED: RunEnded,
     Event.TRAINING_FAILED: Problem,
     Event.CANCEL_REQUESTED: Problem,
+    Event.FORGET_REQUESTED: Forget,
     Event.REPORT_FAILED: Problem,
     Event.STORE_FAILED: Problem,
 }
@@ -93,7 +95,7 @@ def messages_of(kind: type[Message]) -> st.SearchStrategy[Message]:
 
 
 def _payload(kind: type[Message], experiments: Sequence[str]) -> dict[str, st.SearchStrategy[Any]]:
-    if kind is Offer:
+    if kind in {Offer, Forget}:
         return {"experiment": st.sampled_from(experiments)}
     words = st.text(max_size=40)
     parts: dict[type[Message], dict[str, st.SearchStrategy[Any]]] = {

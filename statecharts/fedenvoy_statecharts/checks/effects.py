@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fedenvoy_statecharts.checks.parts import DIAL, ORPHAN_CLOCK, REPORT_CLOCK, STARTED_BY, STOP_CLOCK, Bond
+from fedenvoy_statecharts.checks.parts import (
+    ABSENCE_CLOCK,
+    DIAL,
+    ORPHAN_CLOCK,
+    REPORT_CLOCK,
+    STARTED_BY,
+    STOP_CLOCK,
+    Bond,
+)
 from fedenvoy_statecharts.checks.steps import Step
 from fedenvoy_statecharts.checks.world import BOUND, Clock
 from fedenvoy_statecharts.vocabulary import Effect, Event
@@ -104,6 +112,16 @@ def _no_orphan(step: Step) -> None:
     step.live[ORPHAN_CLOCK.number] = None
 
 
+def _absence_clock(step: Step) -> None:
+    step.require(6, "an absence clock is set for no run", met=step.now["run"] > 0)
+    if step.live[ABSENCE_CLOCK.number] is None:
+        step.start(ABSENCE_CLOCK)
+
+
+def _no_absence(step: Step) -> None:
+    step.live[ABSENCE_CLOCK.number] = None
+
+
 def _deliver(step: Step) -> None:
     step.require(6, "a delivery is begun with an empty outbox", met=step.now["due"] + step.now["later"] > 0)
     if not step.now["due"]:
@@ -158,6 +176,8 @@ _RULES: dict[Effect, Callable[[Step], None]] = {
     X.WATCH_OFFERS: _watch_offers,
     X.START_ORPHAN_CLOCK: _orphan_clock,
     X.STOP_ORPHAN_CLOCK: _no_orphan,
+    X.START_ABSENCE_CLOCK: _absence_clock,
+    X.STOP_ABSENCE_CLOCK: _no_absence,
     X.DELIVER: _deliver,
     X.DELIVER_LATER: _sending,
     X.SETTLE_REPORT: _settle_report,
@@ -172,6 +192,7 @@ _BEGUN_LAST = frozenset(STARTED_BY) - {
     X.DIAL_LATER,
     X.WATCH_OUTBOX,
     X.START_ORPHAN_CLOCK,
+    X.START_ABSENCE_CLOCK,
     X.DRAIN,
     X.BOUND,
 }

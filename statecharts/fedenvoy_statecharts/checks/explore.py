@@ -22,7 +22,14 @@ from fedenvoy_statecharts.vocabulary import Effect, Event, Guard, State
 
 __all__ = ["Explored", "Move", "explore"]
 
-_SIGNALS = (Event.STOP_REQUESTED, Event.ABORT_REQUESTED, Event.STORE_FAILED)
+_SIGNALS = (
+    Event.STOP_REQUESTED,
+    Event.ABORT_REQUESTED,
+    Event.STORE_FAILED,
+    Event.PAUSE_REQUESTED,
+    Event.RESUME_REQUESTED,
+    Event.FORGET_REQUESTED,
+)
 
 
 class Move(NamedTuple):

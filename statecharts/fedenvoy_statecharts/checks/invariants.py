@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fedenvoy_statecharts.checks.parts import (
+    ABSENCE_CLOCK,
     CHECKS,
     DELIVERY,
     DESCRIPTION,
@@ -94,5 +95,9 @@ def _prospects(config: Config) -> Iterator[tuple[int, str]]:
         yield 12, "a report waits and no clock wakes Idle for it"
     if not config.link_up and not any(config.runs(part) for part in (DESCRIPTION, DIAL, DELIVERY)):
         yield 12, "the link is down and nobody dials"
+    if config.run and not config.link_up and not (config.runs(ABSENCE_CLOCK) or config.runs(ORPHAN_CLOCK)):
+        yield 12, "a run goes on without a director, and no clock could end it"
+    if config.link_up and config.runs(ABSENCE_CLOCK):
+        yield 12, "the director is there, and the clock of its absence runs"
     if config.link_up and config.runs(ORPHAN_CLOCK) and not config.runs(WATCH):
         yield 12, "the orphan clock runs, and nobody watches whether the run is offered again"

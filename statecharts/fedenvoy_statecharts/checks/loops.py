@@ -26,6 +26,7 @@ _PATIENT: dict[Effect, str] = {
     X.DELIVER_LATER: "backs off",
     X.WATCH_OUTBOX: "is a clock; a report that is put off waits half a minute at least",
     X.START_ORPHAN_CLOCK: "is a clock",
+    X.START_ABSENCE_CLOCK: "is a clock",
     X.DRAIN: "is a clock",
     X.BOUND: "is a clock",
     X.BEGIN_RUN: "the operator is a person",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from fedenvoy_statecharts.checks.explore import Explored, Move
 from fedenvoy_statecharts.checks.parts import (
+    ABSENCE_CLOCK,
     CHECKS,
     DELIVERY,
     DIAL,
@@ -32,11 +33,12 @@ _WELL: dict[Part, set[Event]] = {
     POLL: set(),
     WATCH: set(),
     OPERATOR: set(),
+    ABSENCE_CLOCK: set(),
     STOP_CLOCK: set(),
 }
 """What can be relied on when a good director is at the other end; of parts not named, everything.
 
-It need not offer anything, ever; nor need the operator do anything.
+It need not offer anything, ever; nor need the operator do anything; and the absence clock is a choice of the site.
 """
 
 

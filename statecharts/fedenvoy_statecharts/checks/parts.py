@@ -91,12 +91,18 @@ INSTALLATION = Part(
     Bond.ENTRY | Bond.RUN,
     (E.REQUIREMENTS_READY, E.REQUIREMENTS_FAILED, E.EXPERIMENT_UNUSABLE),
 )
-PROCESS = Part(7, "the experiment's process", Bond.ENTRY | Bond.RUN, (E.TRAINING_FINISHED, E.TRAINING_FAILED))
+PROCESS = Part(
+    7,
+    "the experiment's process",
+    Bond.ENTRY | Bond.RUN,
+    (E.TRAINING_FINISHED, E.TRAINING_FAILED, E.EXPERIMENT_ORPHANED),
+)
 DELIVERY = Part(8, "the delivery", Bond.ENTRY, (E.REPORT_DELIVERED, E.REPORT_FAILED, E.REPORT_UNDELIVERABLE))
 WATCH = Part(9, "the background poll", Bond.RUN | Bond.LINK, (E.EXPERIMENT_REOFFERED,))
 ORPHAN_CLOCK = Part(10, "the orphan clock", Bond.RUN, (E.EXPERIMENT_ORPHANED,))
-OPERATOR = Part(11, "the operator", Bond.RUN, (), (E.CANCEL_REQUESTED,))
-STOP_CLOCK = Part(12, "the stop clock", Bond.SESSION, (E.DRAIN_EXPIRED,))
+ABSENCE_CLOCK = Part(11, "the absence clock", Bond.RUN, (E.EXPERIMENT_ORPHANED,))
+OPERATOR = Part(12, "the operator", Bond.RUN, (), (E.CANCEL_REQUESTED,))
+STOP_CLOCK = Part(13, "the stop clock", Bond.SESSION, (E.DRAIN_EXPIRED,))
 
 PARTS: tuple[Part, ...] = (
     DESCRIPTION,
@@ -110,6 +116,7 @@ PARTS: tuple[Part, ...] = (
     DELIVERY,
     WATCH,
     ORPHAN_CLOCK,
+    ABSENCE_CLOCK,
     OPERATOR,
     STOP_CLOCK,
 )
@@ -130,6 +137,7 @@ STARTED_BY: dict[Effect, Part] = {
     X.DELIVER_LATER: DELIVERY,
     X.WATCH_OFFERS: WATCH,
     X.START_ORPHAN_CLOCK: ORPHAN_CLOCK,
+    X.START_ABSENCE_CLOCK: ABSENCE_CLOCK,
     X.BEGIN_RUN: OPERATOR,
     X.DRAIN: STOP_CLOCK,
     X.BOUND: STOP_CLOCK,

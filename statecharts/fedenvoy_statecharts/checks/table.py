@@ -31,7 +31,8 @@ _EXCLUSIVE = frozenset().union(*_STARTERS.values()) - _STARTERS[S.DISCONNECTED] 
 
 def check_table(chart: Chart) -> Iterator[Finding]:
     """Decide the properties one by one, in order; those that hold say nothing."""
-    for rule in (_deterministic, _total, _reachable, _reviewed, _forward, _registered, hot_loops, _activities):
+    rules = (_deterministic, _total, _reachable, _reviewed, _forward, _heard, _registered, hot_loops, _activities)
+    for rule in rules:
         yield from rule(chart)
 
 
@@ -130,6 +131,18 @@ def _forward(chart: Chart) -> Iterator[Finding]:
             begins = (row.source, row.event, row.target) == (S.IDLE, E.EXPERIMENT_OFFERED, S.REVIEWING_PLAN)
             if not begins or when(G.OFFER_WELCOME) not in row.conditions:
                 yield Finding(5, "a run begins otherwise than by a welcome offer", _told(chart, [row]))
+
+
+_WISHES = {E.PAUSE_REQUESTED: X.NOTE_PAUSE, E.RESUME_REQUESTED: X.NOTE_RESUME, E.FORGET_REQUESTED: X.FORGET_NAME}
+"""What the operator wants, and the effect that notes it."""
+
+
+def _heard(chart: Chart) -> Iterator[Finding]:
+    """7, on the table: a wish of the operator is noted wherever it comes, and nothing else notes it."""
+    for row in chart.rows:
+        for event, effect in _WISHES.items():
+            if (row.event is event) is not (effect in row.effects):
+                yield Finding(7, f"{effect!s} and {event!s} do not go together", _told(chart, [row]))
 
 
 def _registered(chart: Chart) -> Iterator[Finding]:
