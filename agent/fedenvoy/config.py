@@ -18,6 +18,7 @@ __all__ = [
     "DirectorAddress",
     "FetchSettings",
     "GpuSettings",
+    "JournalSettings",
     "LinkSettings",
     "NodeConfig",
     "PluginSource",
@@ -153,6 +154,8 @@ class RequirementsSettings:
     """Whether the node's packages stay visible behind the environment's; default: when a shard descriptor is set."""
     timeout: float = 1800.0
     """Seconds an installation may take."""
+    keep: float = 30 * 24 * 3600.0
+    """Seconds since its last use after which an environment is removed, when room is needed for a new one; 0: never."""
 
 
 @frozen
@@ -178,6 +181,16 @@ class ReportSettings:
 
 
 @frozen
+class JournalSettings:
+    """How long transitions are kept (`agent.journal`); 0 means without a bound. The present session's all are."""
+
+    records: int = 200_000
+    """Records kept; the oldest are removed first."""
+    days: int = 400
+    """Days that a record is kept."""
+
+
+@frozen
 class AgentSettings:
     """The `agent:` section: everything that OpenFL's file does not know."""
 
@@ -189,12 +202,23 @@ class AgentSettings:
     """Interpreter of the experiments; default: the agent's own."""
     on_stop: str = "leave"
     """`leave`: the run is taken up again after a restart; `report`: the director is told that it was cancelled."""
+    on_interrupted: str = "resume"
+    """What becomes of an experiment that was in hand when the agent ended without an orderly stop (killed, a power cut,
+    a second signal, a full disk): `resume`: it is taken up when the director offers it again; `fail`: the director is
+    told at the next start that it failed."""
     drain_timeout: float = 600.0
     """Seconds a training may go on after a stop was requested."""
     stop_timeout: float = 10.0
     """Seconds a delivery may take after a stop was requested."""
+    on_director_loss: float | None = None
+    """`continue`, the default: a run goes on without the director; `stop_after: 30m`: it is given up when the director
+    was away that long."""
     orphan_timeout: float = 120.0
     """Seconds a restarted director has to offer a running experiment again."""
+    aggregator_timeout: float = 600.0
+    """Seconds that an OpenFL experiment goes on without an answer of its aggregator; 0: for ever."""
+    max_run_time: float = 0.0
+    """Seconds that an experiment's process may run; 0: as long as it wants."""
     kill_grace: float = 10.0
     """Seconds between asking an experiment's process to end and ending it."""
     link: LinkSettings = field(factory=LinkSettings)
@@ -205,6 +229,7 @@ class AgentSettings:
     requirements: RequirementsSettings = field(factory=RequirementsSettings)
     gpu: GpuSettings = field(factory=GpuSettings)
     report: ReportSettings = field(factory=ReportSettings)
+    journal: JournalSettings = field(factory=JournalSettings)
 
 
 @frozen
