@@ -1,8 +1,8 @@
-"""SIGTERM and SIGINT for a node whose owner is the main thread: every signal reaches it, whenever it comes.
+"""SIGTERM and SIGINT for a node: every signal reaches it, whenever it comes and whatever its owner is busy with.
 
-Knows a node by three methods. Python runs a handler in the main thread and only once that thread gets back to Python
-code; a signal that arrives in the instant before it begins to wait on its mailbox, or that the kernel hands to another
-thread, would be answered when the next message comes, up to a health-check period later.
+Knows a node by two methods. Python runs a signal's handler in the main thread, once that thread gets back to Python
+code; one that sleeps on its mailbox or waits for a disk would answer late or never. So a thread answers that sleeps
+until Python's own C handler has written the signal's number to a socket.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from fedenvoy.errors import Exit
 
 __all__ = ["Stoppable", "answered"]
 
+_ANSWERED = (signal.SIGTERM, signal.SIGINT)
+
 
 class Stoppable(Protocol):
-    """What signals are told to."""
+    """What signals are told to; called in a thread of their own."""
 
     def stop(self) -> None:
         """Ask for an orderly end."""
 
     def abort(self) -> None:
         """Ask for an end at once."""
-
-    def wake(self) -> None:
-        """Let the owner thread look up from its mailbox."""
 
 
 @contextlib.contextmanager
@@ -40,44 +39,37 @@ def answered(node: Stoppable) -> Iterator[None]:
 
     Main thread only; what the signals did before is restored at the end of the block.
     """
-    count = 0
-
-    def handle(_signum: int, _frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        if count == 1:
-            node.stop()
-        elif count == 2:
-            node.abort()
-        else:
-            os._exit(Exit.ABORTED)
-
-    with _noticed(node):
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        writing.setblocking(False)
+        thread = threading.Thread(target=_answer, args=(node, reading), name="fedenvoy-signals", daemon=True)
+        thread.start()
+        previous_fd = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        previous = {number: signal.signal(number, _noticed) for number in _ANSWERED}
         try:
             yield
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _noticed(node: Stoppable) -> Iterator[None]:
-    """Wake the owner at each signal, from a thread that sleeps until Python's own C handler has written a byte."""
-    reading, writing = socket.socketpair()
-    with reading, writing:
-        writing.setblocking(False)
-
-        def wait() -> None:
-            while reading.recv(64):
-                node.wake()
-
-        thread = threading.Thread(target=wait, name="fedenvoy-signals", daemon=True)
-        thread.start()
-        previous = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(previous)
+            signal.set_wakeup_fd(previous_fd)
             writing.shutdown(socket.SHUT_WR)
             thread.join()
+
+
+def _noticed(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: that there is a handler makes Python write the number."""
+
+
+def _answer(node: Stoppable, reading: socket.socket) -> None:
+    count = 0
+    while numbers := reading.recv(64):
+        for number in numbers:
+            if number not in _ANSWERED:
+                continue  # another handler's of this process
+            count += 1
+            if count == 1:
+                node.stop()
+            elif count == 2:
+                node.abort()
+            else:
+                os._exit(Exit.ABORTED)

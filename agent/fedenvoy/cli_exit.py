@@ -1,0 +1,53 @@
+"""The last step of the program: it ends with its exit code, whatever would hold the interpreter back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+from fedenvoy.errors import Exit
+
+__all__ = ["ending_for_sure"]
+
+logger = logging.getLogger("fedenvoy")
+
+
+@contextlib.contextmanager
+def ending_for_sure() -> Iterator[None]:
+    """Let the process end when the block raises SystemExit: at once, should a thread be left that would not end.
+
+    Python waits for every thread that is not a daemon's, those of a ThreadPoolExecutor included. The agent's own are
+    ended by then, but a site's GPU monitor runs in this process, too, and may have some.
+    """
+    try:
+        yield
+    except SystemExit as ending:
+        code = _number(ending.code)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os._exit(code))  # what comes now must not change the code
+        left = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+        if stuck := [thread.name for thread in left if not thread.daemon]:
+            logger.warning("left behind, as nothing ends them: %s", ", ".join(stuck))
+            _leave(code)
+        raise
+
+
+def _number(code: object) -> int:
+    """Give the number that Python would end with."""
+    if code is None:
+        return Exit.OK
+    return code if isinstance(code, int) else Exit.FAILED
+
+
+def _leave(code: int) -> None:
+    """End the process without the interpreter's own farewell."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
