@@ -4,6 +4,6 @@
 """
 
 from fedenvoy.core.core import Core
-from fedenvoy.core.state import CarriedOver, Declined, Snapshot
+from fedenvoy.core.snapshot import CarriedOver, Declined, Snapshot
 
 __all__ = ["CarriedOver", "Core", "Declined", "Snapshot"]

@@ -15,7 +15,8 @@ from fedenvoy.commands import Arm, CancelActivity, Command, Persist, Record
 from fedenvoy.config import AgentSettings
 from fedenvoy.core.effects import perform
 from fedenvoy.core.guards import Question, answer
-from fedenvoy.core.state import CarriedOver, Data, Link, Snapshot
+from fedenvoy.core.snapshot import CarriedOver, Snapshot
+from fedenvoy.core.state import Data, Link
 from fedenvoy.core.step import Step
 from fedenvoy.events import Message
 from fedenvoy.machine import LifecycleMachine

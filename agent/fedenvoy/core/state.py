@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fedenvoy_statecharts import State
-
 from fedenvoy.commands import Report
+from fedenvoy.core.snapshot import Declined
 from fedenvoy.events import DeviceReading, Message, Problem, Scopes
 
-__all__ = ["CarriedOver", "Data", "Declined", "Link", "Memory", "Pending", "Run", "Snapshot"]
+__all__ = ["Data", "Link", "Memory", "Pending", "Run"]
 
 RECHECK_FIRST = 60.0
 """Seconds after which an experiment that settled here is looked at again when it is still offered."""
@@ -204,83 +203,3 @@ class Data:
     def waiting(self, now: float, *, besides: str = "") -> list[Pending]:
         """Give the reports whose time has come, oldest first, leaving one out."""
         return [p for p in self.outbox if p.due <= now and p.report.id != besides]
-
-
-@dataclass(frozen=True, slots=True)
-class CarriedOver:
-    """What an earlier session left on disk.
-
-    Attributes:
-        reports: Undelivered verdicts, oldest first.
-        settled: Digests of archives that ended by their own fault, by experiment name.
-        paused: Whether the operator paused the node and has not resumed it.
-
-    """
-
-    reports: tuple[Report, ...] = ()
-    settled: tuple[tuple[str, str], ...] = ()
-    paused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Declined:
-    """An experiment's name that rests: it is not taken before its time.
-
-    Attributes:
-        experiment: Name as the director knows it.
-        why: For people.
-        until: Monotonic seconds.
-
-    """
-
-    experiment: str
-    why: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The agent at one moment, for everybody but the core: immutable, published after every step.
-
-    Attributes:
-        state: The settled state.
-        since: When it was entered (monotonic seconds).
-        experiment: Name of the run in hand; empty when none.
-        scopes: The present numbers.
-        link_up: Whether the link is up.
-        stopping: Whether a stop was requested.
-        outbox: How many reports wait.
-        contact: When a health check was last answered (monotonic seconds); None before the first.
-        stale: Stale events so far.
-        period: Seconds between health checks, as the director wants it.
-        misses: Health checks missed in a row.
-        paused: Whether offers are declined on the operator's wish.
-        declined: Names that rest, the one that is looked at again soonest first.
-        retry_at: When a dial, poll, download or delivery that waits is begun (monotonic seconds); None when none waits.
-
-    """
-
-    state: State
-    since: float
-    experiment: str = ""
-    scopes: Scopes = field(default_factory=Scopes)
-    link_up: bool = False
-    stopping: bool = False
-    outbox: int = 0
-    contact: float | None = None
-    stale: int = 0
-    period: float = 60.0
-    misses: int = 0
-    paused: bool = False
-    declined: tuple[Declined, ...] = ()
-    retry_at: float | None = None
-
-    @property
-    def describing(self) -> bool:
-        """Whether the shard is still being described: the director has not been dialled yet."""
-        return self.state is State.DISCONNECTED and self.scopes.link == 0
-
-    @property
-    def training(self) -> bool:
-        """Whether the director should be told that an experiment runs."""
-        return self.state is State.TRAINING
