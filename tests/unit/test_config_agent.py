@@ -108,7 +108,7 @@ def test_problem(section: dict[Any, Any], sentence: str, tmp_path: Path) -> None
     settings, problems = read(section, tmp_path)
     assert len(problems) == 1
     assert f"f.yaml: {sentence}" in problems[0]
-    assert len(problems[0]) < 250
+    assert len(problems[0]) < 320
     assert settings == AgentSettings(home=tmp_path)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 
 from fedenvoy.errors import NodeBusyError, StoreError
+from fedenvoy.store.filesystem import refuse_network
 
 __all__ = ["StateLock"]
+
+_HELD = frozenset({errno.EAGAIN, errno.EACCES})
 
 
 class StateLock:
@@ -16,34 +20,41 @@ class StateLock:
 
     Raises:
         NodeBusyError: Another process holds it; the message names its process id.
-        StoreError: The directory cannot be made or written.
+        StoreError: The directory cannot be made or written, or knows no locks.
 
     """
 
     def __init__(self, directory: Path) -> None:
+        refuse_network(directory)
         self._path = directory / "agent.lock"
+        self._fd = -1
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(
-                f"state directory {directory} cannot be used ({error.strerror}): give another one with "
-                "agent.state_dir or --state-dir"
-            ) from error
-        try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._fd)
-            raise NodeBusyError(
-                f"another agent of this name and director runs here (process {holder}, state directory {directory}): "
-                "stop it first, or give this one another shard name or state directory"
-            ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        except OSError as error:
+            held = self._fd >= 0 and error.errno in _HELD
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() if held else ""
+            self.release()
+            if held:
+                raise NodeBusyError(
+                    f"another agent of this name and director runs here (process {holder or 'unknown'}, state "
+                    f"directory {directory}): stop it first, or give this one another shard name or state directory"
+                ) from error
+            raise StoreError(_sentence(directory, error)) from error
 
     def release(self) -> None:
         """Let the directory go; harmless when repeated."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _sentence(directory: Path, error: OSError) -> str:
+    room = "make room there, or " if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
+    return (
+        f"state directory {directory} cannot be used ({error.strerror}): {room}give another one with agent.state_dir "
+        "or --state-dir"
+    )

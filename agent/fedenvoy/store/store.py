@@ -11,68 +11,38 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedenvoy.commands import Record, Report, Verdict
-from fedenvoy.errors import StoreError
+from fedenvoy_statecharts import State, __version__
 
-__all__ = ["JournalEntry", "Store"]
+from fedenvoy.commands import Record
+from fedenvoy.config import JournalSettings
+from fedenvoy.errors import StoreError
+from fedenvoy.store import damage, sessions
+from fedenvoy.store.endings import STOPPED
+from fedenvoy.store.failures import is_damage, told
+from fedenvoy.store.filesystem import refuse_network
+from fedenvoy.store.reading import JOURNAL, JournalEntry, Reading
+from fedenvoy.store.reserve import Reserve
+from fedenvoy.store.retention import prune
+from fedenvoy.store.schema import VERSION, upgrade
+
+__all__ = ["Store"]
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE journal (
-    id INTEGER PRIMARY KEY, at REAL NOT NULL, session TEXT NOT NULL, number INTEGER NOT NULL, entry INTEGER NOT NULL,
-    run INTEGER NOT NULL, link INTEGER NOT NULL, row TEXT NOT NULL, source TEXT, event TEXT NOT NULL,
-    target TEXT NOT NULL, internal INTEGER NOT NULL, experiment TEXT NOT NULL, attempt INTEGER NOT NULL,
-    cause TEXT NOT NULL, digest TEXT NOT NULL, outcome TEXT NOT NULL, UNIQUE (session, number)
-);
-CREATE TABLE outbox (
-    id TEXT PRIMARY KEY, at REAL NOT NULL, experiment TEXT NOT NULL, verdict TEXT NOT NULL, code INTEGER NOT NULL,
-    text TEXT NOT NULL, digest TEXT NOT NULL
-);
-CREATE TABLE settled (
-    experiment TEXT NOT NULL, digest TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (experiment, digest)
-);
-"""
+PRUNE_EVERY = 10_000
+"""Records between two looks at the bounds while a session lasts."""
+_INSERT = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One journal line as it is on disk; the fields are those of `commands.Record`, as text.
-
-    Attributes:
-        at: Wall-clock seconds since the epoch.
-        session: Id of the session that wrote it.
-
-    """
-
-    at: float
-    session: str
-    number: int
-    entry: int
-    run: int
-    link: int
-    row: str
-    source: str | None
-    event: str
-    target: str
-    internal: bool
-    experiment: str
-    attempt: int
-    cause: str
-    digest: str
-    outcome: str
-
-
-class Store:
+class Store(Reading):
     """One open store; used by the owner thread alone.
 
     Args:
         directory: Where the file lies; made when missing.
         session: Id under which this session's records are written.
+        settings: How long records are kept.
         clock: Gives wall-clock seconds since the epoch.
 
     Raises:
@@ -80,130 +50,208 @@ class Store:
 
     """
 
-    def __init__(self, directory: Path, *, session: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        session: str,
+        settings: JournalSettings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._session = session
+        self._settings = settings or JournalSettings()
         self._clock = clock
-        self._path = directory / "journal.sqlite3"
-        with self._failures("opened"):
+        self._reserve = Reserve(directory / "reserve")
+        self._number = 0
+        self._appended = 0
+        self.exhausted = False
+        """Whether the disk is full and the reserve is used up: the session must end, for a last record still fits."""
+        path = directory / JOURNAL
+        refuse_network(directory)
+        if path.is_dir():
+            raise StoreError(f"{path} is a directory, where the journal's file is expected: move it away")
+        with told(path, "opened"):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                self._db = self._open()
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                self._set_aside(error)
-                self._db = self._open()
+            super().__init__(self._open(path), path)
 
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0)
+    def _open(self, path: Path) -> sqlite3.Connection:
         try:
-            self._path.chmod(0o600)
-            (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
-            if mode != "wal":
-                raise StoreError(f"{self._path}: this file system does not support SQLite's WAL mode; use a local disk")
-            db.execute("PRAGMA synchronous = FULL")
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version > SCHEMA_VERSION:
-                raise StoreError(f"{self._path} was written by a newer fedenvoy (format {version}): upgrade this one")
-            if version == 0:
-                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-            db.execute("SELECT count(*) FROM journal").fetchone()
+            return _connect(path)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            return self._begin_anew(path, error)
+
+    def _begin_anew(self, path: Path, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """Set a damaged file aside, and go on with a new one that has what could be saved."""
+        saved = damage.salvage(path)
+        aside = damage.set_aside(path, self._clock())
+        db = _connect(path)
+        try:
+            verdicts = damage.restore(db, saved)
         except BaseException:
             db.close()
             raise
+        words = "the journal is damaged (%s); it is kept as %s and a new one is begun, with %d unsent verdicts from it"
+        logger.error(words, error, aside, verdicts)
         return db
 
-    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
-        """Keep a damaged file under another name; the agent goes on with a new one."""
-        aside = self._path.with_name(f"{self._path.name}.damaged-{int(self._clock())}")
-        self._path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        logger.error("the journal is damaged (%s); it is kept as %s and a new one is begun", error, aside)
+    def begin(self, *, verdict: str = "") -> sessions.LastSession | None:
+        """Begin the session: close one that did not end, make the reserve, apply the bounds.
 
-    @contextlib.contextmanager
-    def _failures(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self._path} cannot be {what}: {error}") from error
+        Args:
+            verdict: What the director is to be told of a run that the last session left unfinished; empty: nothing.
+
+        Returns:
+            How the last session ended, unless it was stopped or there was none.
+
+        Raises:
+            StoreError: It cannot be written.
+
+        """
+        with told(self._path, "written"):
+            try:
+                last = self._begin(verdict)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                self._db.close()
+                self._db = self._begin_anew(self._path, error)
+                last = self._begin(verdict)
+        if not self._reserve.make():
+            logger.warning(
+                "there is no room for %s: on a full disk the end of a session may be lost", self._path.parent
+            )
+        self._prune()
+        return last
+
+    def _begin(self, verdict: str) -> sessions.LastSession | None:
+        now = self._clock()
+        with self._transaction() as db:
+            last = sessions.begin(db, self._session, __version__, now, verdict=verdict)
+            number = sessions.number_of(db, self._session, __version__, now)
+        self._number = number
+        return last
 
     def append(self, record: Record) -> None:
         """Write a record, with the report and the memory it carries, in one transaction.
+
+        Where the disk is full the reserve is given up for it, and `exhausted` tells whether that was the last room.
 
         Raises:
             StoreError: Nothing of it was written.
 
         """
-        with self._failures("written"):
-            self._db.execute("BEGIN IMMEDIATE")
+        with told(self._path, "written"):
             try:
-                self._insert(record)
-                self._db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
+                self._write(record)
+            except (sqlite3.OperationalError, OSError) as error:
+                if not self._reserve.release():
+                    raise
+                self._write(record)
+                self.exhausted = not self._reserve.make()
+                logger.warning("%s could only be written when its reserve was given up (%s)", self._path, error)
+        self._appended += 1
+        if self._appended % PRUNE_EVERY == 0:
+            self._prune()
 
-    def _insert(self, record: Record) -> None:
-        now, report = self._clock(), record.report
-        values = (
-            now,
-            self._session,
-            record.number,
-            record.entry,
-            record.run,
-            record.link,
-            record.row,
-            record.source.value if record.source else None,
-            record.event.value,
-            record.target.value,
-            int(record.internal),
-            record.experiment,
-            record.attempt,
-            record.cause,
-            report.digest if report else "",
-            record.outcome,
-        )
-        marks = ", ".join("?" * len(values))
-        self._db.execute(f"INSERT INTO journal VALUES (NULL, {marks})", _storable(values))  # noqa: S608 - only marks
-        if report:
-            row = (report.id, now, report.experiment, report.verdict.value, report.code, report.text, report.digest)
-            self._db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", _storable(row))
-        if record.settled:
-            memory = (record.settled.experiment, record.settled.digest, now)
-            self._db.execute("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", _storable(memory))
-        if record.delivered:
-            self._db.execute("DELETE FROM outbox WHERE id = ?", (record.delivered,))
+    def _write(self, record: Record) -> None:
+        now = self._clock()
+        with self._transaction() as db:
+            number = self._number or sessions.number_of(db, self._session, __version__, now)
+            _insert(db, number, record, now)
+            if record.target is State.STOPPED:
+                sessions.end(db, number, record, _text(record.experiment), now)
+        self._number = number
 
-    def reports(self) -> tuple[Report, ...]:
-        """Give the verdicts that have not left the outbox, oldest first."""
-        with self._failures("read"):
-            rows = self._db.execute(
-                "SELECT id, experiment, verdict, code, text, digest FROM outbox ORDER BY at, id"
-            ).fetchall()
-        return tuple(Report(i, name, Verdict(verdict), *rest) for i, name, verdict, *rest in rows)
-
-    def settled(self) -> tuple[tuple[str, str], ...]:
-        """Give (experiment, digest) of every archive that ended here by its own fault."""
-        with self._failures("read"):
-            return tuple(self._db.execute("SELECT experiment, digest FROM settled ORDER BY at").fetchall())
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
 
     def journal(self, session: str | None = None) -> tuple[JournalEntry, ...]:
         """Give the records of one session, by default this one's, in order."""
-        with self._failures("read"):
-            rows = self._db.execute(
-                "SELECT at, session, number, entry, run, link, row, source, event, target, internal, experiment, "
-                "attempt, cause, digest, outcome FROM journal WHERE session = ? ORDER BY number",
-                (session or self._session,),
-            ).fetchall()
-        return tuple(replace(JournalEntry(*row), internal=bool(row[10])) for row in rows)
+        return self.lines(session or self._session)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+    def _prune(self) -> None:
+        """Apply the bounds; that it fails costs nothing but room."""
+        try:
+            prune(self._db, self._settings, present=self._number, now=self._clock())
+        except sqlite3.Error as error:
+            logger.warning("old records of %s cannot be removed: %s", self._path, error)
 
 
-def _storable(values: tuple[object, ...]) -> tuple[object, ...]:
-    """Make text from the outside storable: what is no valid Unicode is written escaped."""
-    return tuple(v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for v in values)
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file, of the present version and sound."""
+    db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    try:
+        path.chmod(0o600)
+        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreError(f"{path}: this file system does not support SQLite's WAL mode; use a local disk")
+        db.execute("PRAGMA synchronous = FULL")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise StoreError(f"{path} was written by a newer fedenvoy (format {version}): upgrade this one")
+        upgrade(db, version)
+        last = db.execute("SELECT ended FROM sessions ORDER BY number DESC LIMIT 1").fetchone()
+        damage.examine(db, thoroughly=last is not None and last[0] != STOPPED)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _insert(db: sqlite3.Connection, session: int, record: Record, now: float) -> None:
+    report = record.report
+    line = (
+        session,
+        record.number,
+        now,
+        record.entry,
+        record.run,
+        record.link,
+        record.row,
+        record.source.value if record.source else None,
+        record.event.value,
+        record.target.value,
+        int(record.internal),
+        record.experiment,
+        record.attempt,
+        record.cause,
+        record.digest or (report.digest if report else ""),
+        record.outcome,
+    )
+    _execute(db, _INSERT, line)
+    if report:
+        row = (report.id, now, report.experiment, report.verdict.value, report.code, report.text, report.digest)
+        _execute(db, "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    if record.settled:
+        memory = (record.settled.experiment, record.settled.digest, now)
+        _execute(db, "INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", memory)
+    if record.delivered:
+        _execute(db, "DELETE FROM outbox WHERE id = ?", (record.delivered,))
+    if record.paused is not None:
+        db.execute("DELETE FROM marks WHERE name = 'paused'")
+        if record.paused:
+            db.execute("INSERT INTO marks VALUES ('paused', '', ?)", (now,))
+    if record.forgotten:
+        _execute(db, "DELETE FROM settled WHERE experiment = ?", (record.forgotten,))
+
+
+def _execute(db: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> None:
+    """Execute a statement with text from the outside: what is no valid Unicode is written escaped."""
+    try:
+        db.execute(statement, values)
+    except UnicodeEncodeError:
+        db.execute(statement, tuple(_text(value) if isinstance(value, str) else value for value in values))
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "backslashreplace").decode()
