@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import secrets
 import threading
 import time
@@ -32,6 +33,7 @@ from fedenvoy.monitor.hook import HookSampler
 from fedenvoy.ports import DirectorPort
 from fedenvoy.store import StateLock, Store
 from fedenvoy.workspace.runs import clean_leftovers
+from fedenvoy.service.manager import ServiceManager
 
 __all__ = ["Node", "run_node"]
 
@@ -67,7 +69,7 @@ class Node:
         self._readings = readings
         self._loop: Loop | None = None
         self._early: list[Message] = []
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a signal's handler may find its own thread holding it
 
     @property
     def snapshot(self) -> Snapshot:
@@ -95,11 +97,11 @@ class Node:
         self._post(Problem(event=Event.CANCEL_REQUESTED, scopes=self.snapshot.scopes, text=text, code="cancelled"))
 
     def _post(self, message: Message) -> None:
-        loop = self._loop
-        if loop is not None:
-            loop.post(message)
-        else:
-            self._early.append(message)
+        with self._guard:
+            if self._loop is not None:
+                self._loop.post(message)
+            else:
+                self._early.append(message)
 
     def run(self) -> Exit:
         """Work until stopped; the calling thread owns the agent.
@@ -113,9 +115,10 @@ class Node:
         """
         with contextlib.ExitStack() as stack:
             loop = self._build(stack)
-            self._loop = loop
-            for message in self._early:
-                loop.post(message)
+            with self._guard:
+                self._loop = loop
+                for message in self._early:
+                    loop.post(message)
             end = loop.run()
         self._say_goodbye(end)
         return end.code
@@ -199,6 +202,8 @@ def run_node(
 ) -> Exit:
     """Run a node until it is stopped, and give its exit code; what the command line does.
 
+    Where a service manager started this process, it is told how the node fares, and its variables leave the environment.
+
     Args:
         config: All it needs to know.
         review: The reviewer; None accepts everything.
@@ -208,6 +213,7 @@ def run_node(
         FedenvoyError: The node could not be started.
 
     """
-    node = Node(config, review=review)
-    with answered(node) if handle_signals else contextlib.nullcontext():
+    manager = ServiceManager.from_environment(os.environ, config.agent)
+    node = Node(config, review=review, observe=lambda record: manager.note(record, node.snapshot))
+    with contextlib.closing(manager), answered(node) if handle_signals else contextlib.nullcontext():
         return node.run()
