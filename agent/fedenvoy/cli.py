@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedenvoy import __version__
+from fedenvoy.cli_control import COMMANDS
 from fedenvoy.cli_errors import Group, log_level
 from fedenvoy.cli_options import file_options, log_format_option, node_options
 from fedenvoy.cli_types import DIAGRAM
@@ -68,6 +69,10 @@ def start(ctx: click.Context, /, log_format: str, state_dir: Path | None, **argu
     from fedenvoy.app import run_node  # noqa: PLC0415
 
     ctx.exit(int(run_node(config, review=review, handle_signals=True)))
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
 
 
 @cli.command()

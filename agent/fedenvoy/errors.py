@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 
 __all__ = [
+    "AbsentError",
+    "AmbiguousError",
     "ConfigurationError",
     "Exit",
     "FedenvoyError",
@@ -32,6 +34,7 @@ class Exit(enum.IntEnum):
     STORE = 7
     ABORTED = 8
     BUSY = 9
+    ABSENT = 10
 
     @property
     def meaning(self) -> str:
@@ -50,6 +53,7 @@ _MEANINGS = {
     Exit.STORE: "the state directory cannot be used; check its disk and permissions",
     Exit.ABORTED: "ended at once by a second signal; the next start takes up what was unfinished",
     Exit.BUSY: "another agent of this name runs here with the same state directory",
+    Exit.ABSENT: "no such node runs here, or it has nothing in hand that the command could be for",
 }
 
 
@@ -96,3 +100,15 @@ class NodeBusyError(StoreError):
     """Another agent holds the state directory."""
 
     exit_code = Exit.BUSY
+
+
+class AbsentError(FedenvoyError):
+    """What a command is for is not there: no such node, none that runs, or nothing in its hand."""
+
+    exit_code = Exit.ABSENT
+
+
+class AmbiguousError(FedenvoyError):
+    """Several nodes could be meant."""
+
+    exit_code = Exit.USAGE

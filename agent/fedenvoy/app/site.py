@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedenvoy.cancel import Cancel
 from fedenvoy.config import NodeConfig, ShardSource
+from fedenvoy.control.places import default_root
 from fedenvoy.engines.descriptors import describe, describe_instance, pickle_descriptor
 from fedenvoy.engines.openfl import OpenflEngine
 from fedenvoy.errors import ShardError
@@ -32,11 +33,7 @@ def state_root(config: NodeConfig, environ: Mapping[str, str] = os.environ) -> P
     """Give the state directory: what is configured, else $STATE_DIRECTORY (systemd sets it), else the user's."""
     if config.agent.state_dir is not None:
         return config.agent.state_dir.absolute()
-    if environ.get("STATE_DIRECTORY"):
-        return Path(environ["STATE_DIRECTORY"].split(":")[0]).absolute()
-    from platformdirs import user_state_path  # noqa: PLC0415 - not needed where a directory is given
-
-    return user_state_path("fedenvoy")
+    return default_root(environ)
 
 
 def node_directory(config: NodeConfig, environ: Mapping[str, str] = os.environ) -> Path:

@@ -27,8 +27,8 @@ class Place:
 
     Attributes:
         directory: Where it lies.
-        shard_name: The node's name.
-        director: Its director, `host:port`.
+        shard_name: The node's name; the directory's, where it does not say.
+        director: Its director, `host:port`; empty where the directory does not say.
 
     """
 
@@ -37,7 +37,7 @@ class Place:
     director: str
 
     def __str__(self) -> str:
-        return escape(f"{self.shard_name} at {self.director}")
+        return escape(f"{self.shard_name} at {self.director}" if self.director else self.shard_name)
 
     @property
     def options(self) -> str:
@@ -101,5 +101,4 @@ def _place(directory: Path) -> Place:
         content = json.loads((directory / _FILE).read_text(encoding="utf-8"))
         return Place(directory, str(content["shard_name"]), str(content["director"]))
     except (OSError, ValueError, KeyError, TypeError):
-        name, _, rest = directory.name.partition("@")  # what the directory's own name tells
-        return Place(directory, name, rest.rpartition("-")[0] or rest)
+        return Place(directory, directory.name, "")
