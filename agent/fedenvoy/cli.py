@@ -13,7 +13,9 @@ import click
 from fedenvoy import __version__
 from fedenvoy.cli_control import COMMANDS
 from fedenvoy.cli_errors import Group, log_level
+from fedenvoy.cli_exit import ending_for_sure
 from fedenvoy.cli_options import file_options, log_format_option, node_options
+from fedenvoy.cli_service import systemd_unit
 from fedenvoy.cli_types import DIAGRAM
 from fedenvoy.errors import ConfigurationError
 
@@ -121,6 +123,7 @@ def init(directory: Path, force: bool) -> None:
 
 # What `fx envoy create-workspace` becomes in a script where `fx envoy` was replaced.
 cli.add_command(click.Command("create-workspace", callback=init.callback, params=init.params, hidden=True))
+cli.add_command(systemd_unit)
 
 
 @cli.command()
@@ -187,4 +190,5 @@ def _load(
 
 def main() -> None:
     """Run the command line; the entry point of the script."""
-    cli(prog_name="fedenvoy")
+    with ending_for_sure():
+        cli(prog_name="fedenvoy")
