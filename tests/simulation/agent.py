@@ -24,7 +24,7 @@ from fedenvoy.commands import (
 )
 from fedenvoy.core import Core
 from fedenvoy.errors import StoreError
-from fedenvoy.events import Message, Problem, Shard, ShardDescription
+from fedenvoy.events import Forget, Message, Problem, Shard, ShardDescription
 from fedenvoy.loop import Loop
 from fedenvoy_statecharts import Event
 
@@ -196,6 +196,18 @@ class Agent:
         scopes = self.loop.snapshot.scopes
         problem = Problem(event=Event.CANCEL_REQUESTED, scopes=scopes, text=f"run {scopes.run}", code="cancelled")
         self.tell(problem)
+
+    def pause(self) -> None:
+        """The operator wants no further experiment."""
+        self.post(Message(event=Event.PAUSE_REQUESTED))
+
+    def resume(self) -> None:
+        """The operator ends the pause."""
+        self.post(Message(event=Event.RESUME_REQUESTED))
+
+    def forget(self, name: str) -> None:
+        """The operator wants a name to be taken again."""
+        self.post(Forget(event=Event.FORGET_REQUESTED, experiment=name))
 
     # --- the owner thread
 

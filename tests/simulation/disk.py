@@ -31,6 +31,7 @@ class Disk:
     def __init__(self) -> None:
         self.journal: list[Line] = []
         self.outbox: dict[str, Report] = {}
+        self.paused = False
         self.settled: dict[tuple[str, str], None] = {}
         self.failing = 0
         self.fails_once = False
@@ -50,6 +51,10 @@ class Disk:
         self.journal.append(Line(session, record))
         if record.report is not None:
             self.outbox[record.report.id] = record.report
+        if record.paused is not None:
+            self.paused = record.paused
+        if record.forgotten:
+            self.settled = {pair: None for pair in self.settled if pair[0] != record.forgotten}
         if record.settled is not None:
             self.settled[record.settled.experiment, record.settled.digest] = None
         if record.delivered:
@@ -57,4 +62,4 @@ class Disk:
 
     def carried(self) -> CarriedOver:
         """Give what the next session takes over."""
-        return CarriedOver(tuple(self.outbox.values()), tuple(self.settled))
+        return CarriedOver(tuple(self.outbox.values()), tuple(self.settled), self.paused)

@@ -51,7 +51,7 @@ class JournalReader:
         self.last: Record | None = None
         self._open_run = 0
         self._runs = 0
-        self._orphan_clock = False
+        self._orphan_clock = self._absence_clock = False
 
     @property
     def session(self) -> str:
@@ -125,8 +125,13 @@ class JournalReader:
             self._orphan_clock = True
         if Effect.STOP_ORPHAN_CLOCK in row.effects or Effect.BEGIN_RUN in row.effects:
             self._orphan_clock = False
+        if Effect.START_ABSENCE_CLOCK in row.effects:
+            self._absence_clock = True
+        if Effect.STOP_ABSENCE_CLOCK in row.effects or Effect.BEGIN_RUN in row.effects:
+            self._absence_clock = False
         if record.event is Event.EXPERIMENT_ORPHANED:
-            _require(self._orphan_clock, "run %d is orphaned, but the director drives it", record.run)
+            clock = self._orphan_clock or self._absence_clock
+            _require(clock, "run %d is orphaned, but the director drives it", record.run)
         if verdict:
             self._verdict(record)
         if ENDS_RUN.intersection(row.effects):

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 from fedenvoy.commands import CancelActivity, Command, Dial, Disarm, EndRun, Persist, Record
-from fedenvoy.core import CarriedOver, Core, effects, verdicts
+from fedenvoy.core import CarriedOver, Core, effects, guards, link, verdicts
 from fedenvoy.core.state import Memory
 from fedenvoy.core.step import Step
 from fedenvoy.events import Message
@@ -152,8 +153,23 @@ def _told_too_early(stack: ExitStack) -> None:
     _effect(stack, Effect.DELIVER, deliver)
 
 
-def _no_delay(name: str) -> Plant:
-    return lambda stack: _method(stack, effects, name, lambda *_args, **_options: 0.0)
+def _no_delay(module: ModuleType, name: str) -> Plant:
+    return lambda stack: _method(stack, module, name, lambda *_args, **_options: 0.0)
+
+
+def _welcome_in_a_pause(stack: ExitStack) -> None:
+    """Take offers while the node is paused."""
+    original = guards._ANSWERS[Guard.OFFER_WELCOME]
+
+    def welcome(question: guards.Question) -> bool:
+        return original(replace(question, data=replace(question.data, paused=False)))
+
+    stack.enter_context(patch.dict(guards._ANSWERS, {Guard.OFFER_WELCOME: welcome}))
+
+
+def _pause_ends_with_its_session(stack: ExitStack) -> None:
+    original = Disk.carried
+    _method(stack, Disk, "carried", lambda disk: replace(original(disk), paused=False))
 
 
 def _no_rest(stack: ExitStack) -> None:
@@ -206,8 +222,8 @@ def _second_verdict(stack: ExitStack) -> None:
 PLANTS: dict[str, Plant] = {
     "redials on the old link epoch": _same_epoch,
     "redials without asking whether the director knows the run": _no_probe,
-    "redials without a delay": _no_delay("director_delay"),
-    "polls again at once after declining": _no_delay("decline_delay"),
+    "redials without a delay": _no_delay(link, "director_delay"),
+    "polls again at once after declining": _no_delay(effects, "decline_delay"),
     "takes a failed name again at once": _no_rest,
     "does not remember what settled": _no_settling,
     "forgets what settled when it is started again": _forgets(reports=False),
@@ -232,6 +248,9 @@ PLANTS: dict[str, Plant] = {
     "does not poll when it becomes idle": _without(Effect.POLL),
     "does not look for the director's offers beside the work": _without(Effect.WATCH_OFFERS),
     "has no orphan clock": _without(Effect.START_ORPHAN_CLOCK),
+    "does not forget that the director was away": _without(Effect.STOP_ABSENCE_CLOCK),
+    "takes offers while paused": _welcome_in_a_pause,
+    "forgets that it is paused when it is started again": _pause_ends_with_its_session,
     "does not check a new link": _without(Effect.CHECK),
     "trains what was rejected": _trains_on(Event.PLAN_REJECTED),
     "trains what could not be installed": _trains_on(Event.REQUIREMENTS_FAILED),

@@ -122,6 +122,8 @@ FAULTS: dict[str, tuple[int, float, float]] = {
     "kill before a record": (3, 0.0, 0.0),
     "kill after a record": (3, 0.0, 0.0),
     "kill after a command": (2, 0.0, 0.0),
+    "pause": (2, 1.0, 200.0),
+    "forget": (2, 0.0, 0.0),
     "remove": (2, 0.0, 0.0),
     "renew": (6, 0.0, 0.0),
 }
@@ -168,6 +170,7 @@ class Schedule:
             "drain": s.drain_timeout,
             "stop": s.stop_timeout,
             "orphan": s.orphan_timeout,
+            "absence": s.on_director_loss,
             "grace": s.kill_grace,
             "refused": s.link.on_refused,
             "link tries": s.link.tries,
@@ -217,6 +220,7 @@ def _draw_settings(kernel: Kernel) -> AgentSettings:
         on_stop=pick(("leave", "report")),
         drain_timeout=pick((2.0, 5.0, 20.0, 600.0)),
         stop_timeout=pick((2.0, 10.0)),
+        on_director_loss=pick((None, None, None, 45.0)),
         orphan_timeout=pick((20.0, 120.0)),
         kill_grace=pick((2.0, 10.0)),
         link=LinkSettings(

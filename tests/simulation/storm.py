@@ -49,6 +49,8 @@ class Storm:
             "stop": self._stop,
             "abort": self._abort,
             "cancel": lambda _f: self._with_agent("cancel"),
+            "pause": self._pause,
+            "forget": self._forget,
             "store": self._break_store,
             "kill": lambda _f: self._with_agent("die"),
             "kill before a record": lambda _f: setattr(world.kills, "before", world.kills.records + 1),
@@ -196,6 +198,16 @@ class Storm:
         self._with_agent("stop")
         self._kernel.after(fault.lasts, lambda: self._with_agent("abort"))
 
+    def _pause(self, fault: Fault) -> None:
+        self._with_agent("pause")
+        self._kernel.after(fault.lasts, lambda: self._with_agent("resume"))
+
+    def _forget(self, _fault: Fault) -> None:
+        """Forget a name that ended here, or one that never came."""
+        names = sorted({name for name, _digest in self._world.disk.settled}) or ["never"]
+        if self._world.agent is not None:
+            self._world.agent.forget(self._kernel.pick(tuple(names)))
+
     def _break_store(self, fault: Fault) -> None:
         if fault.amount < 0.5:
             self._world.disk.fails_once = True
@@ -221,6 +233,13 @@ class Storm:
             if experiment.archive.ending == "hang" or not experiment.archive.counts:
                 director.remove(name)
         self._free_stuck()
+        self._resume()
+
+    def _resume(self) -> None:
+        """The operator resumes what is still paused, also in the next session."""
+        if self._world.disk.paused:
+            self._with_agent("resume")
+            self._kernel.after(20.0, self._resume)
 
     def _free_stuck(self) -> None:
         """The operator ends processes that hang by themselves, for as long as there are any."""

@@ -22,8 +22,8 @@ __all__ = ["RATES", "Violation", "Witness"]
 
 RATES = {"register": 120, "poll": 120, "health": 200, "data": 40, "report": 60}
 """Calls that the director gets in any minute of one session, at most, by method."""
-OWN_FAULTS = frozenset({"archive", "review", "conflict", "exception", "signal 11"})
-CIRCUMSTANCES = frozenset({"disk", "network"})
+OWN_FAULTS = frozenset({"archive", "conflict", "exception", "signal 11"})
+CIRCUMSTANCES = frozenset({"disk", "network", "review"})
 OFFERS_AT_ONCE = 15.0
 """Seconds after a registration within which a busy node must have heard of an offer that was there before."""
 OFFERS_WITHIN = 80.0
@@ -122,7 +122,11 @@ class Witness:
             self._settles(record, record.report)
         if record.delivered:
             self._left_outbox(record)
-        if record.event is Event.EXPERIMENT_ORPHANED:
+        if record.forgotten:
+            self._settled = {pair for pair in self._settled if pair[0] != record.forgotten}
+        begins = record.event is Event.EXPERIMENT_OFFERED and record.target is State.REVIEWING_PLAN
+        self._require(not (begins and self._world.disk.paused), "run %d begins while the node is paused", record.run)
+        if record.event is Event.EXPERIMENT_ORPHANED and agent.loop.snapshot.link_up:
             self._orphaned(record)
         if record.event is Event.REGISTRATION_ACCEPTED:
             self._registered_at = self._world.kernel.now
