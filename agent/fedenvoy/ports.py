@@ -140,6 +140,8 @@ class RunSpec:
     plan_path: Path | None = None
     tls: Mapping[str, str] | None = None
     """Paths of root_certificate, private_key and certificate; None: plain text."""
+    aggregator_timeout: float = 0.0
+    """Seconds without an answer of the aggregator after which an engine that has one gives up; 0: never."""
 
 
 class Engine(Protocol):

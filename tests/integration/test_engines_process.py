@@ -6,35 +6,23 @@ import ast
 import contextlib
 import json
 import os
-import select
 import signal
 import stat
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import fedenvoy.engines.child as child_scripts
 import pytest
 from fedenvoy.cancel import Cancel, Cancelled
 from fedenvoy.engines.callable import CallableEngine
-from fedenvoy.engines.process import ChildResult, child_environment, run_child, visible_devices
+from fedenvoy.engines.process import child_environment, run_child, visible_devices
 from fedenvoy.ports import RunSpec
 from fedenvoy.processes import members
 from fedenvoy.workspace.runs import clean_leftovers
-
-SHARD = """
-class Shard:
-    sample_shape = ["2"]
-    target_shape = ["1"]
-    def __init__(self, **params):
-        import os
-        self.params, self.made_in = params, os.getcwd()
-"""
-DEADLINE = 30.0
+from support.children import SHARD, Pipe, make, run, running
 
 
 @pytest.fixture
@@ -50,91 +38,6 @@ def pipe(tmp_path: Path) -> Iterator[Pipe]:
     pipe = Pipe(tmp_path / "pipe")
     yield pipe
     pipe.close()
-
-
-class Pipe:
-    """A named pipe that processes open for writing: lines come through, and its end means that all of them are gone."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        os.mkfifo(path)
-        self._reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-
-    def line(self) -> str:
-        text = b""
-        while not text.endswith(b"\n"):
-            text += self._read()
-        return text.decode().strip()
-
-    def wait_end(self) -> None:
-        while self._read():
-            pass
-
-    def _read(self) -> bytes:
-        assert select.select([self._reader], [], [], DEADLINE)[0], "nothing came, and no end"
-        return os.read(self._reader, 1)
-
-    def close(self) -> None:
-        os.close(self._reader)
-
-
-def make(home: Path, source: str, name: str = "run", **files: str) -> RunSpec:
-    """Lay out a run whose experiment is `source`, the body of `tasks.train(shard, devices, plan)`."""
-    run_dir = home.parent / name
-    workspace = run_dir / "workspace"
-    (workspace / "plan").mkdir(parents=True)
-    (workspace / "plan/plan.yaml").write_text(
-        "engine: callable\ncallable: {entry: 'src.tasks:train', params: {1: one}}\n"
-    )
-    (workspace / "src").mkdir()
-    (workspace / "src/__init__.py").touch()
-    body = textwrap.indent(textwrap.dedent(source), "    ")
-    (workspace / "src/tasks.py").write_text(
-        f"import json, os, signal, subprocess, sys, threading, time\ndef train(shard, devices, plan):\n{body}\n"
-    )
-    for file, content in files.items():
-        (workspace / f"{file}.py").write_text(content)
-    return RunSpec(
-        run_dir=run_dir,
-        workspace=workspace,
-        home=home,
-        shard_name="site",
-        shard={"template": "shard.Shard", "params": {"labels": {0: "cat"}}},
-        devices=visible_devices((3, 5)),
-        plan_path=workspace / "plan/plan.yaml",
-    )
-
-
-def run(spec: RunSpec, cancel: Cancel | None = None, *, grace: float = DEADLINE, **env: str) -> ChildResult:
-    return run_child(
-        spec,
-        CallableEngine().program(),
-        Path(sys.executable),
-        env={**child_environment(os.environ, (3, 5)), **env},
-        grace=grace,
-        cancel=cancel or Cancel(),
-    )
-
-
-@contextlib.contextmanager
-def running(spec: RunSpec, cancel: Cancel, *, grace: float = DEADLINE, **env: str) -> Iterator[list[Any]]:
-    """Run in a job thread; the list gets the result or the exception."""
-    outcome: list[Any] = []
-
-    def job() -> None:
-        try:
-            outcome.append(run(spec, cancel, grace=grace, **env))
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=job)
-    thread.start()
-    try:
-        yield outcome
-    finally:
-        cancel.cancel()
-        thread.join(DEADLINE)
-        assert not thread.is_alive()
 
 
 # What a child sees
@@ -211,7 +114,7 @@ def test_B75_a_child_is_a_clean_process_without_inherited_descriptors(home: Path
                 held = sorted(os.listdir("/proc/self/fd"), key=int)
                 where = [os.readlink("/proc/self/fd/" + fd) for fd in held[:3]]
                 assert held[:3] == ["0", "1", "2"] and len(held) == 4, held  # the fourth listed the directory
-                assert where[0] == "/dev/null" and where[1] == where[2] and where[1].endswith("/child.log"), where
+                assert where[0] == "/dev/null" and where[1] == where[2] and where[1].startswith("pipe:"), where
                 assert "fedenvoy" not in sys.modules and "pytest" not in sys.modules
                 assert os.getsid(0) != os.getpid() and os.getpgid(0) == os.getpid()
                 assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -245,7 +148,7 @@ def test_the_scripts_of_a_child_are_readable_for_python_3_8() -> None:
             if isinstance(node, ast.Import | ast.ImportFrom)
         }
         foreign = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names)
-        assert foreign <= ({"openfl"} if script.name == "openfl.py" else set())
+        assert foreign <= {"openfl.py": {"openfl"}, "aggregator.py": {"grpc"}}.get(script.name, set())
 
 
 # How an end is told
@@ -291,6 +194,23 @@ def test_B43_a_shard_descriptor_that_raises_is_told_as_such(home: Path) -> None:
     )
     result = run(make(home, "pass"))
     assert (result.error, result.code) == ("the shard descriptor could not be constructed: OSError: no data", "shard")
+
+
+def test_B50_a_shard_descriptor_that_takes_the_process_with_it_is_told_as_such(home: Path) -> None:
+    (home / "shard.py").write_text("class Shard:\n    def __init__(self, **params):\n        import os; os.abort()\n")
+    result = run(make(home, "pass"))
+    words = "the shard descriptor could not be constructed: killed by signal 6 (SIGABRT)"
+    assert (result.error, result.code) == (words, "shard")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"), [("aggregator", "aggregator"), ("environment", "environment"), ("x", "exception")]
+)
+def test_an_engine_may_say_that_the_experiment_is_not_to_blame(home: Path, said: str, code: str) -> None:
+    body = f"class Gone(OSError):\n    fedenvoy_code = {said!r}\nraise Gone('nobody\\nthere')"
+    result = run(make(home, body))
+    assert result.code == code
+    assert result.error == ("nobody there" if code == said else "src.tasks.train.<locals>.Gone: nobody there")
 
 
 def test_B50_a_kill_from_outside_is_told_with_its_likely_cause(home: Path) -> None:
@@ -339,7 +259,8 @@ def test_an_interpreter_that_is_none_is_told_with_what_it_printed(home: Path) ->
     script.write_text("#!/bin/sh\necho broken installation\nexit 5\n")
     script.chmod(0o700)
     result = run_child(make(home, "pass"), Path("x"), script, env=dict(os.environ), grace=1, cancel=Cancel())
-    assert (result.error, result.code, result.detail) == ("exited with 5", "exit 5", "broken installation")
+    assert (result.code, result.detail) == ("start", "broken installation")
+    assert result.error == f"the interpreter {script} ended before the experiment could begin: exited with 5"
 
 
 # Ending it

@@ -53,7 +53,10 @@ VENDOR_HOMES = {
     "rich": {"demo"},
     "hypothesis": {"testing"},
 }
-"""Which parts may import a vendor library."""
+"""Which parts may import a vendor library; what runs in an experiment's own interpreter is another matter."""
+
+LOADED_LATE = {"aggregator.py"}
+"""Of the child's programs, those that another loads when the experiment runs."""
 
 
 def modules(root: Path) -> Iterator[tuple[str, Path]]:
@@ -82,7 +85,7 @@ def test_each_part_imports_only_what_it_may(part: str, path: Path) -> None:
             if part in LEAVES:
                 allowed = LEAVES
             assert other in allowed, f"{path.relative_to(AGENT)} imports fedenvoy.{other}"
-        if top in VENDOR_HOMES:
+        if top in VENDOR_HOMES and "child" not in path.parts:
             assert part in VENDOR_HOMES[top], f"{path.relative_to(AGENT)} imports {name}"
 
 
@@ -95,6 +98,8 @@ def test_charts_need_the_standard_library_alone(path: Path) -> None:
 
 def test_child_programs_need_the_standard_library_until_they_run_the_experiment() -> None:
     for path in (AGENT / "engines" / "child").glob("*.py"):
+        if path.name in LOADED_LATE:
+            continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in tree.body:
             names = (

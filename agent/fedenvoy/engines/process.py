@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from fedenvoy.engines.supervise import Ending, StartError, supervise
 
@@ -23,6 +23,8 @@ __all__ = ["ChildResult", "child_environment", "run_child", "visible_devices"]
 _DROPPED = frozenset(
     {"PYTHONHOME", "PYTHONSAFEPATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"}
 )
+_SAID = ("aggregator", "environment")
+"""The codes that an engine's program may give (see `engines/child/bootstrap.py`)."""
 
 
 @frozen
@@ -35,7 +37,8 @@ class ChildResult:
     error: str = ""
     """One sentence for people; empty when `ok`."""
     code: str = ""
-    """A short key: `exit 3`, `signal 9`, `exception`, `shard`, `start`; empty when `ok`."""
+    """A short key, empty when `ok`: `exit 3`, `signal 9`, `exception`; `shard` and `start` for what the site has to
+    mend, `environment` where the engine says so; `timeout`; `aggregator` when nobody drives the run any more."""
     detail: str = ""
     """The traceback, or the last lines printed where there is none; stays here unless the site allows more."""
     tail: str = ""
@@ -43,7 +46,14 @@ class ChildResult:
 
 
 def run_child(
-    spec: RunSpec, program: Path, python: Path, *, env: Mapping[str, str], grace: float, cancel: Cancel
+    spec: RunSpec,
+    program: Path,
+    python: Path,
+    *,
+    env: Mapping[str, str],
+    grace: float,
+    cancel: Cancel,
+    timeout: float | None = None,
 ) -> ChildResult:
     """Run an experiment to its end; to be called in a thread that lives as long (the child is tied to it).
 
@@ -54,6 +64,7 @@ def run_child(
         env: The child's environment variables, all of them (see `child_environment`).
         grace: Seconds between asking the child to end and killing it.
         cancel: Ends the child.
+        timeout: Seconds it may take; None: as long as it wants.
 
     Raises:
         Cancelled: When `cancel` was cancelled; the child and all its descendants are gone by then.
@@ -70,11 +81,17 @@ def run_child(
         "plan_path": None if spec.plan_path is None else str(spec.plan_path),
         "plan": _plan(spec.plan_path),
         "tls": None if spec.tls is None else dict(spec.tls),
+        "aggregator_timeout": spec.aggregator_timeout,
     }
     try:
-        return _judge(supervise(content, spec.run_dir, python, env=env, grace=grace, cancel=cancel))
+        ending = supervise(content, spec.run_dir, python, env=env, grace=grace, cancel=cancel, timeout=timeout)
     except StartError as error:
         return ChildResult(ok=False, error=str(error), code="start")
+    result = _judge(ending, python)
+    if ending.timed_out and not result.ok:
+        words = f"it was ended after the {timeout:g} seconds that an experiment may run here (agent.max_run_time)"
+        return evolve(result, error=words, code="timeout")
+    return result
 
 
 def child_environment(
@@ -103,24 +120,31 @@ def visible_devices(devices: Sequence[int | str]) -> tuple[int | str, ...]:
     return tuple(type(device)(position) for position, device in enumerate(devices))
 
 
-def _judge(ending: Ending) -> ChildResult:
-    result = ending.result
-    if result is None:
-        detail = ending.tail
-        return ChildResult(ok=False, error=_sentence(ending.status), code=ending.status, detail=detail, tail=detail)
+def _judge(ending: Ending, python: Path) -> ChildResult:
+    result, tail = ending.result or {}, ending.tail
     if result.get("ok") is True and ending.status == "exit 0":
-        return ChildResult(ok=True, metrics=_metrics(result.get("metrics")), tail=ending.tail)
-    if result.get("ok") is True:  # it was ended from outside in its last moment
-        return ChildResult(ok=False, error=_sentence(ending.status), code=ending.status, tail=ending.tail)
+        return ChildResult(ok=True, metrics=_metrics(result.get("metrics")), tail=tail)
+    if result.get("ok") is not False:  # it was ended before it could say how it went, or in its last moment
+        words, code = _sentence(ending.status), ending.status
+        if not ending.began:
+            words, code = f"the interpreter {python} ended before the experiment could begin: {words}", "start"
+        elif result.get("stage") == "shard":
+            words, code = _of_shard(words), "shard"
+        return ChildResult(ok=False, error=words, code=code, detail=tail, tail=tail)
     words, code = str(result.get("error", "")), "exception"
     if "exit" in result:
         code = f"exit {result['exit']}"
         words = f"{_sentence(code)}: {words}" if words else _sentence(code)
     if result.get("stage") == "shard":
-        code = "shard"
-        words = f"the shard descriptor could not be constructed: {words}"
-    detail = str(result.get("traceback", "")) or ending.tail
-    return ChildResult(ok=False, error=words, code=code, detail=detail, tail=ending.tail)
+        words, code = _of_shard(words), "shard"
+    elif result.get("code") in _SAID:
+        code = str(result["code"])
+    detail = str(result.get("traceback", "")) or tail
+    return ChildResult(ok=False, error=words, code=code, detail=detail, tail=tail)
+
+
+def _of_shard(words: str) -> str:
+    return f"the shard descriptor could not be constructed: {words}"
 
 
 def _sentence(status: str) -> str:

@@ -36,6 +36,8 @@ MAX_RESULT = 4 * 2**20
 """The largest result file that is read; user code could write anything there."""
 TAIL_BYTES = 16 * 2**10
 TAIL_LINES = 40
+LATER_LOGS = ("child.earlier.log", "child.latest.log")
+"""What follows child.log, in this order, when the child printed much (see `engines/child/guard.py`)."""
 
 
 class StartError(OSError):
@@ -54,6 +56,8 @@ class Ending:
     """The last lines it printed."""
     timed_out: bool = False
     """Whether it was ended because its time was up."""
+    began: bool = True
+    """Whether its own first code ran; False: the interpreter came to nothing."""
 
 
 def supervise(
@@ -70,8 +74,8 @@ def supervise(
     """Run a child from its start to its end, in this thread: the child is killed should this thread end.
 
     Args:
-        spec: What the child is told; `agent`, `token` and `result` are added here.
-        run_dir: An existing directory; gets spec.json, child.log and result.json.
+        spec: What the child is told; `agent`, `token`, `result` and `log` are added here.
+        run_dir: An existing directory; gets spec.json, child.log (with LATER_LOGS behind it) and result.json.
         python: The interpreter to run it in.
         env: Its environment variables, all of them.
         grace: Seconds between asking it to end and killing it.
@@ -87,8 +91,10 @@ def supervise(
     cancel.raise_if_cancelled()
     token = uuid.uuid4().hex
     log, result = run_dir / "child.log", run_dir / "result.json"
-    result.unlink(missing_ok=True)
-    _write(run_dir / "spec.json", {**spec, "agent": os.getpid(), "token": token, "result": str(result)})
+    for left in (result, *(run_dir / name for name in LATER_LOGS)):
+        left.unlink(missing_ok=True)
+    paths = {"result": str(result), "log": str(log)}
+    _write(run_dir / "spec.json", {**spec, "agent": os.getpid(), "token": token, **paths})
     ours, theirs = socket.socketpair()
     with ours:
         with theirs, _create(log) as out:
@@ -102,7 +108,8 @@ def supervise(
     if cancel.cancelled:
         raise Cancelled
     status = words or (f"signal {-code}" if code < 0 else f"exit {code}")
-    return Ending(status, _read_result(result), _tail(log), timed_out)
+    said = _read_result(result)
+    return Ending(status, said, _tail(run_dir), timed_out, began=bool(words) or said is not None)
 
 
 class _Watch:
@@ -232,11 +239,10 @@ def _read_result(path: Path) -> Mapping[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as log:
+def _tail(run_dir: Path) -> str:
+    found = b""
+    for name in ("child.log", *LATER_LOGS):
+        with contextlib.suppress(OSError), (run_dir / name).open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))
-            text = log.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-TAIL_LINES:])
+            found = (found + log.read())[-TAIL_BYTES:]
+    return "\n".join(found.decode("utf-8", "replace").splitlines()[-TAIL_LINES:])

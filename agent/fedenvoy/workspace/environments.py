@@ -1,13 +1,12 @@
 """An experiment's own Python environment: built once from what it asks for, found again by a digest of exactly that.
 
 The agent's own environment is never changed. An environment is complete when its marker file is there; what has none
-was cut off while it was built, and is built anew.
+was cut off while it was built, and is built anew. What an engine needs is installed with the rest, so that all of it
+fits together; where it cannot be had, as from a site's own wheels, the node's own packages will do.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import sys
@@ -15,16 +14,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve
 
 from fedenvoy.processes import MARK
 from fedenvoy.workspace.installer import RequirementsError, Uv, retried, uv_environment
-from fedenvoy.workspace.interpreters import Interpreter, inspect, installed, satisfied
+from fedenvoy.workspace.interpreters import Interpreter, installed, satisfied
 from fedenvoy.workspace.locks import Lock, locked
-from fedenvoy.workspace.requirements import Requirements, bounded_names, expand, project_name, read_site
+from fedenvoy.workspace.needs import bounds
+from fedenvoy.workspace.recipes import Recipe, make_recipe
 from fedenvoy.workspace.runs import remove_run
+from fedenvoy.workspace.upkeep import MARKER, in_use, note_use, prune
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from tenacity import RetryCallState
 
     from fedenvoy.cancel import Cancel
@@ -35,39 +38,8 @@ __all__ = ["Environments", "RequirementsError", "satisfied"]
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Part of every digest: grows when environments are built in another way than before."""
-MARKER = ".complete"
 BEHIND = "~fedenvoy-node.pth"
 """Sorted last of all such files, so that the node's packages come behind everything of the environment's own."""
-_RELEVANT = ("INDEX", "FIND_LINKS", "RESOLUTION", "PRERELEASE", "CONSTRAINT", "OVERRIDE", "EXCLUDE", "BINARY", "BUILD")
-
-
-@frozen
-class _Recipe:
-    """All that decides what is in an environment."""
-
-    interpreter: Interpreter
-    wanted: Requirements
-    needed: tuple[str, ...]
-    site: Path | None
-    site_lines: tuple[str, ...]
-    inherit: bool
-    uv: Mapping[str, str]
-
-    @property
-    def digest(self) -> str:
-        options = {name: value for name, value in self.uv.items() if _is_relevant(name)}
-        content = [
-            FORMAT,
-            [str(self.interpreter.path), self.interpreter.implementation, self.interpreter.version],
-            [self.wanted.options, self.wanted.lines, self.wanted.constraints],
-            self.needed,
-            self.site_lines,
-            [str(place) for place in self.interpreter.places] if self.inherit else None,
-            sorted(options.items()),
-        ]
-        return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()[:32]
 
 
 class Environments:
@@ -126,38 +98,39 @@ class Environments:
 
         """
         cancel.raise_if_cancelled()
-        recipe = self._recipe(requirements, site, needs, workspace, inherit=inherit)
+        uv = uv_environment(self._environ, self._root.parent / "uv-cache")
+        recipe = make_recipe(self._python, requirements, site, needs.packages, workspace, inherit=inherit, uv=uv)
+        try:
+            return self._find_or_build(recipe, cancel)
+        except RequirementsError as error:
+            if error.kind != "resolution" or not self._gives(recipe):
+                raise
+            logger.info("what the engine needs is left out of the installation: the node itself has it")
+        places = recipe.interpreter.places
+        constraints = (*recipe.wanted.constraints, *bounds(recipe.needed, places))
+        return self._find_or_build(
+            evolve(recipe, needed=(), wanted=evolve(recipe.wanted, constraints=constraints)), cancel
+        )
+
+    def in_use(self, python: Path) -> AbstractContextManager[None]:
+        """Keep the environment of an interpreter that `build` gave from being removed, for the length of a block."""
+        return in_use(python.parent.parent)
+
+    def _find_or_build(self, recipe: Recipe, cancel: Cancel) -> Path:
         place = self._root / recipe.digest
-        if not _is_complete(place):
+        if not note_use(place):
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(self._root / f"{recipe.digest}.lock", self._settings.timeout, cancel) as lock:
-                if not _is_complete(place):
+                if not note_use(place):
+                    prune(self._root, self._settings.keep)
                     self._build(recipe, place, lock, cancel)
         return _interpreter(place)
 
-    def _recipe(
-        self, requirements: str, site: Path | None, needs: EngineNeeds, workspace: Path, *, inherit: bool
-    ) -> _Recipe:
-        try:
-            wanted = expand(requirements, workspace)
-        except (ValueError, OSError) as error:
-            raise RequirementsError(f"the experiment's requirements are refused: {error}", "refused") from error
-        try:
-            site_lines = read_site(site) if site is not None else ()
-        except (ValueError, OSError) as error:
-            raise RequirementsError(f"the site's requirements {site} (agent.requirements.site): {error}") from error
-        decided = bounded_names((*wanted.lines, *site_lines))
-        return _Recipe(
-            interpreter=inspect(self._python),
-            wanted=wanted,
-            needed=tuple(line for line in needs.packages if project_name(line) not in decided),
-            site=site,
-            site_lines=site_lines,
-            inherit=inherit,
-            uv=uv_environment(self._environ, self._root.parent / "uv-cache"),
-        )
+    def _gives(self, recipe: Recipe) -> bool:
+        """Whether the node's own packages, seen behind the environment's, are what the engine needs."""
+        return recipe.inherit and bool(recipe.needed) and satisfied(recipe.interpreter.path, recipe.needed)
 
-    def _build(self, recipe: _Recipe, place: Path, lock: Lock, cancel: Cancel) -> None:
+    def _build(self, recipe: Recipe, place: Path, lock: Lock, cancel: Cancel) -> None:
         logger.info("building an environment: %s", place)
         remove_run(place)
         files = [self._root / f"{place.name}.{kind}.txt" for kind in ("requirements", "constraints")]
@@ -192,7 +165,7 @@ class Environments:
                 file.unlink(missing_ok=True)
 
 
-def _arguments(recipe: _Recipe, requirements: Path, constraints: Path) -> list[str]:
+def _arguments(recipe: Recipe, requirements: Path, constraints: Path) -> list[str]:
     """Write the files that uv reads, and give the arguments that name them; none where nothing is asked for."""
     lines = (*recipe.wanted.lines, *recipe.needed)
     arguments = []
@@ -225,17 +198,8 @@ def _put_behind(place: Path, interpreter: Interpreter) -> None:
         logger.info("the experiment's environment has versions of its own: %s", ", ".join(shadowed))
 
 
-def _is_relevant(name: str) -> bool:
-    return name.startswith("UV_") and any(word in name for word in _RELEVANT)
-
-
 def _interpreter(place: Path) -> Path:
     return place / "bin" / "python"
-
-
-def _is_complete(place: Path) -> bool:
-    """Whether an environment is whole, and the interpreter that it was made from still there."""
-    return (place / MARKER).exists() and _interpreter(place).exists()
 
 
 def _write(path: Path, lines: tuple[str, ...]) -> None:

@@ -16,6 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from fedenvoy.cancel import Cancelled
 from fedenvoy.errors import FedenvoyError
+from fedenvoy.processes import MARK, end_marked
 
 if TYPE_CHECKING:
     from fedenvoy.cancel import Cancel
@@ -40,6 +41,10 @@ _DROPPED = re.compile(
 )
 _KINDS = (
     ("disk", re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)),
+    (
+        "environment",
+        re.compile(r"permission denied|read-only file system|input/output error|cannot allocate memory", re.IGNORECASE),
+    ),
     ("resolution", re.compile(r"no solution found|unsatisfiable", re.IGNORECASE)),
     (
         "network",
@@ -53,6 +58,7 @@ _KINDS = (
 )
 _WORDS = {
     "disk": "the disk is full: the requirements could not be installed",
+    "environment": "the requirements could not be installed on this machine",
     "resolution": "the requirements cannot be met together",
     "network": "the package index could not be reached",
     "other": "the requirements could not be installed",
@@ -67,12 +73,13 @@ class RequirementsError(FedenvoyError):
 
     Attributes:
         kind: `resolution` (the requirements contradict each other or exist nowhere), `refused` (they ask for what an
-            experiment may not have), `network`, `timeout`, `disk` or `other`.
+            experiment may not have) or `other` (a package cannot be built, most often): the experiment's own; and
+            `network`, `timeout`, `disk` or `environment`: this node's.
         tail: The installer's last lines; empty where it was not run.
 
     """
 
-    def __init__(self, message: str, kind: str = "other", tail: str = "") -> None:
+    def __init__(self, message: str, kind: str = "environment", tail: str = "") -> None:
         super().__init__(message)
         self.kind = kind
         self.tail = tail
@@ -80,11 +87,11 @@ class RequirementsError(FedenvoyError):
 
 def uv_path() -> str:
     """Give the path of uv's program, from the package of that name."""
-    import uv  # noqa: PLC0415 - only where something is installed
-
     try:
+        import uv  # noqa: PLC0415 - only where something is installed
+
         return uv.find_uv_bin()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ImportError) as error:
         raise RequirementsError(f"uv is not installed beside this agent: {error}") from error
 
 
@@ -111,7 +118,7 @@ class Uv:
     """Runs uv's commands for one environment, one after the other, within one time for all.
 
     Args:
-        env: uv's environment variables.
+        env: uv's environment variables, with the mark of what it starts.
         cwd: Working directory; uv reads its own settings from there, so never an experiment's.
         log: File that gets what uv prints.
         timeout: Seconds from now for all commands together.
@@ -143,6 +150,10 @@ class Uv:
         self._cancel.raise_if_cancelled()
         with _create(self._log) as out:
             code = self._run(arguments, out)
+        if code < 0:
+            end_marked(self._env[MARK])  # what it had started lives on, and holds the lock
+            words = f"uv was killed by signal {-code} while it installed the requirements"
+            raise RequirementsError(f"{words}{' (out of memory?)' * (code == -signal.SIGKILL)}", tail=_tail(self._log))
         if code:
             raise _failure(_tail(self._log))
 

@@ -14,7 +14,16 @@ from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["MAX_BYTES", "Requirements", "bounded_names", "expand", "normalise", "project_name", "read_site"]
+__all__ = [
+    "MAX_BYTES",
+    "Requirements",
+    "as_constraint",
+    "bounded_names",
+    "expand",
+    "normalise",
+    "project_name",
+    "read_site",
+]
 
 MAX_BYTES = 2**20
 """The largest requirements file that is read."""
@@ -29,6 +38,7 @@ _BYTE_ORDER_MARKS = (
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _NAME = re.compile(r"^\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*(.*)$")
+_VERSIONS = re.compile(r"\(?\s*[<>=!~]")
 _BOUND = re.compile(r"===|==|~=|<")
 _FILE_ADDRESS = re.compile(r"(?<![a-z])file:", re.IGNORECASE)
 _PATH = re.compile(r"^[.~]|[/\\]|\.(?:whl|gz|zip)$")
@@ -109,6 +119,14 @@ def project_name(line: str) -> str:
     """Give the canonical name of the project a requirement line names; empty where it names none."""
     match = _NAME.match(line)
     return re.sub(r"[-_.]+", "-", match.group(1)).lower() if match else ""
+
+
+def as_constraint(line: str) -> str:
+    """Give a requirement line as a constraint, without extras; empty where it asks for no version."""
+    match = _NAME.match(line)
+    rest = match.group(2).strip() if match else ""
+    versions = rest.partition(";")[0]
+    return f"{project_name(line)} {rest}" if _VERSIONS.match(versions) else ""
 
 
 def bounded_names(lines: Iterable[str]) -> frozenset[str]:

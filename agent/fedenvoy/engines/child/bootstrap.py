@@ -24,12 +24,14 @@ from typing import Any, NoReturn
 HERE = Path(__file__).parent
 LONGEST_ERROR = 1000
 LONGEST_TRACEBACK = 64 * 1024
+CODES = frozenset({"aggregator", "environment"})
+"""What an engine's program may say by an exception's `fedenvoy_code`: the experiment itself is not to blame."""
 
 
 def main() -> NoReturn:
     """Do what the specification says; never return."""
     spec = read(Path(sys.argv[1]))
-    load(HERE / "guard.py", "_fedenvoy_guard").enter(spec["agent"])
+    load(HERE / "guard.py", "_fedenvoy_guard").enter(spec["agent"], Path(spec["log"]))
     pid = os.getpid()
     try:
         result, code = attempt(spec)
@@ -52,20 +54,25 @@ def read(path: Path) -> dict[str, Any]:
 def attempt(spec: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Give the result and the exit code; whatever user code raises is a result."""
     stage = "shard"
+    write(Path(spec["result"]), {"stage": stage})  # all that is known when user code takes the process with it
     try:
         enter_home(spec["home"])
         descriptor = construct(spec["shard"])
         if spec["mode"] == "describe":
             return {"ok": True, "shard": describe(descriptor)}, 0
         stage = "experiment"
+        write(Path(spec["result"]), {"stage": stage})
         enter_workspace(spec["workspace"])
         program = load(Path(spec["program"]), "_fedenvoy_engine")
         return {"ok": True, "metrics": numbers(program.run(descriptor, spec))}, 0
     except SystemExit as error:
         return ended(stage, error)
     except BaseException as error:  # noqa: BLE001 - nothing of user code may pass
-        text = report(error)
-        return {"ok": False, "stage": stage, "error": sentence(error), "traceback": text}, 1
+        result = {"ok": False, "stage": stage, "error": sentence(error), "traceback": report(error)}
+        code = getattr(error, "fedenvoy_code", None)
+        if stage == "experiment" and isinstance(code, str) and code in CODES:
+            result.update(code=code, error=" ".join(str(error).split())[:LONGEST_ERROR])
+        return result, 1
 
 
 def enter_home(home: str) -> None:

@@ -4,6 +4,9 @@ The agent starts one process; `enter` forks it in two. The first (the guard) kee
 whatever the experiment leaves behind (it is its "subreaper"), and ends all of it when the experiment is over or the
 agent is gone. The second goes on as the experiment and dies with the guard.
 
+What the experiment prints passes the guard, which keeps the beginning and the end of it and drops what lies between: an
+experiment that prints for weeks must not fill the disk.
+
 The line is file descriptor 0, a socket. From the agent: a byte asks the experiment to end (SIGTERM), the end of the
 line kills it. To the agent: how the experiment ended ("exit 3", "signal 9"), once nothing of it is left.
 
@@ -25,13 +28,19 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE = 5.0
 """Seconds to go on killing; what is left then, the agent looks for itself."""
+FIRST = 2**20
+"""Bytes of output that are kept from its beginning, in the log itself."""
+LAST = 2**21
+"""Bytes of output that are kept from its end, at least: in `LATEST` and, from before that, in `EARLIER`."""
+LATEST, EARLIER = "child.latest.log", "child.earlier.log"
 
 
-def enter(agent: int) -> None:
+def enter(agent: int, log: Path) -> None:
     """Become two processes; return in the experiment's only.
 
     Args:
         agent: Process id of the agent, which must be the parent: if it is not, it has ended meanwhile.
+        log: The file that file descriptors 1 and 2 lead to.
 
     """
     line = os.dup(0)
@@ -48,15 +57,19 @@ def enter(agent: int) -> None:
     if os.getppid() != agent:
         os._exit(1)
     guard = os.getpid()
+    out, into = os.pipe()
     child = os.fork()
     if child:
+        os.close(into)
         with contextlib.suppress(OSError):
             os.setpgid(child, child)
-        _watch(child, line, wake)
+        _watch(child, line, wake, _Output(out, log))
+    for stream in (1, 2):
+        os.dup2(into, stream)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    for descriptor in (line, wake, woken):
+    for descriptor in (line, wake, woken, out, into):
         os.close(descriptor)
     os.setpgid(0, 0)
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -64,11 +77,13 @@ def enter(agent: int) -> None:
         os._exit(1)
 
 
-def _watch(child: int, line: int, wake: int) -> None:
+def _watch(child: int, line: int, wake: int, output: _Output) -> None:
     """Wait for the end of the experiment or of the agent, end what is left, tell, and exit."""
     status = None
     while status is None:
-        ready = select.select([line, wake], [], [])[0]
+        ready = select.select([line, wake, *output.sources], [], [])[0]
+        if output.sources and output.sources[0] in ready:
+            output.take()
         if wake in ready:
             received = os.read(wake, 64)
             if signal.SIGHUP in received:  # the agent's thread ended, and with it, as far as is known, the agent
@@ -82,9 +97,59 @@ def _watch(child: int, line: int, wake: int) -> None:
         status = _reap(child)
     ended = _end_descendants(child)
     status = ended if status is None else status
+    output.take()
     with contextlib.suppress(OSError):
         os.write(line, _words(status).encode("ascii"))
     os._exit(0)
+
+
+class _Output:
+    """What the experiment prints, on its way from a pipe into files of bounded size."""
+
+    def __init__(self, source: int, log: Path) -> None:
+        os.set_blocking(source, False)
+        self.sources = [source]
+        """Where it comes from; empty once nobody can print any more."""
+        self._log = log
+        self._file = 1
+        self._room = FIRST - os.fstat(1).st_size
+
+    def take(self) -> None:
+        """Take what is there, without waiting; a pipe holds less than this takes at once."""
+        for _ in range(32):
+            try:
+                data = os.read(self.sources[0], 2**16) if self.sources else b""
+            except BlockingIOError:
+                return
+            if not data:
+                for source in self.sources:
+                    os.close(source)
+                self.sources = []
+                return
+            while data:
+                if self._room <= 0:
+                    self._turn()
+                part, data = data[: self._room], data[self._room :]
+                self._room -= len(part)
+                self._put(part)
+
+    def _put(self, part: bytes) -> None:
+        with contextlib.suppress(OSError):  # the disk is full: the experiment need not end for that
+            while part:
+                part = part[os.write(self._file, part) :]
+
+    def _turn(self) -> None:
+        """Go on in a new file; the one before the last is gone."""
+        latest = self._log.with_name(LATEST)
+        if self._file == 1:
+            self._put(f"\n[what was printed last is in {LATEST}]\n".encode("ascii"))
+        elif self._file >= 0:
+            os.close(self._file)
+        self._room, self._file = LAST, -1
+        with contextlib.suppress(OSError):
+            latest.replace(latest.with_name(EARLIER))
+        with contextlib.suppress(OSError):
+            self._file = os.open(latest, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
 
 
 def _read(line: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util  # noqa: F401 - openfl.federated uses it without importing it
+import importlib.util  # openfl.federated uses it too, without importing it
 import ipaddress
 import os
 import re
@@ -16,21 +16,25 @@ from pathlib import Path
 from typing import Any
 
 CERTIFICATES = ("root_certificate", "private_key", "certificate")
+CLIENT = ("uri", "tls", "disable_client_auth", *CERTIFICATES, "create_insecure_channel", "create_tls_channel")
+"""What a client must have to be bounded; OpenFL's has."""
 PATIENCE = 60.0
-"""Seconds to wait for the aggregator before its certificate is looked at; OpenFL itself waits for ever after that."""
+"""Seconds to wait for the aggregator before its certificate is looked at; what comes then is the client's affair."""
 _ATTEMPT = 5.0
 _PAUSE = 0.5
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _FOREIGN_CODE = re.compile(r"^code(\(\))? (expected|argument|takes)|unknown opcode|unsupported pickle protocol")
 
 
+class SiteError(Exception):
+    """The experiment cannot run here, and it is not to blame."""
+
+    fedenvoy_code = "environment"
+
+
 def run(shard_descriptor: Any, spec: dict[str, Any]) -> None:
     """Take part in the federation until it is over; the current directory is the unpacked archive."""
-    from openfl.federated import Plan  # noqa: PLC0415 - the descriptor was to be constructed before this
-    from openfl.interface.cli import setup_logging  # noqa: PLC0415
-
-    setup_logging()  # the collaborator logs at a level that only this defines
-    plan = Plan.parse(plan_config_path=Path("plan/plan.yaml"))
+    plan = read_plan()
     tls = spec.get("tls")
     certificates = [Path(tls[name]) if tls else None for name in CERTIFICATES]
     try:
@@ -38,7 +42,7 @@ def run(shard_descriptor: Any, spec: dict[str, Any]) -> None:
     except (TypeError, ValueError, SystemError) as error:
         if _FOREIGN_CODE.search(str(error)):
             here = ".".join(map(str, sys.version_info[:2]))
-            raise RuntimeError(
+            raise SiteError(
                 f"the experiment was packed by another Python version than this node's {here}; submit it from the same "
                 f"version, or set agent.python to the submitter's"
             ) from error
@@ -47,13 +51,43 @@ def run(shard_descriptor: Any, spec: dict[str, Any]) -> None:
     network = plan.config["network"]["settings"]  # with its `auto` values resolved by now
     if tls and network.get("tls", True):
         check_aggregator(str(network["agg_addr"]), int(network["agg_port"]), tls)
+    bound_client(getattr(collaborator, "client", None), spec.get("aggregator_timeout"))
     collaborator.run()
 
 
-def check_aggregator(host: str, port: int, tls: dict[str, str]) -> None:
-    """Raise ConnectionError where the aggregator's certificate is wrong: OpenFL would call it for ever, without a word.
+def read_plan() -> Any:
+    """Let OpenFL read the plan."""
+    try:
+        from openfl.federated import Plan  # noqa: PLC0415 - the descriptor was to be constructed before this
+        from openfl.interface.cli import setup_logging  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] != "openfl":
+            raise
+        raise SiteError(
+            f"the experiment needs OpenFL 1.6, which {sys.executable} does not have; install it there, or set "
+            f"params.install_requirements: true"
+        ) from error
+    setup_logging()  # the collaborator logs at a level that only this defines
+    return Plan.parse(plan_config_path=Path("plan/plan.yaml"))
 
-    An aggregator that cannot be reached is waited for, up to `PATIENCE`; the rest is then OpenFL's own affair.
+
+def bound_client(client: Any, patience: float | None) -> None:
+    """Have the collaborator's client give up some time; a client of the experiment's own is left as it is."""
+    if not patience or not all(hasattr(client, name) for name in CLIENT):
+        return
+    place = Path(__file__).with_name("aggregator.py")
+    spec = importlib.util.spec_from_file_location("_fedenvoy_aggregator", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.bound(client, patience)
+
+
+def check_aggregator(host: str, port: int, tls: dict[str, str]) -> None:
+    """Raise SiteError where the aggregator's certificate is wrong: OpenFL would only call it again, without a word.
+
+    An aggregator that cannot be reached is waited for, up to `PATIENCE`; the rest is then the client's own affair.
     """
     if any(os.environ.get(name) for name in _PROXIES) and not urllib.request.proxy_bypass(host):
         return  # gRPC goes through a proxy, which this would not
@@ -68,7 +102,7 @@ def check_aggregator(host: str, port: int, tls: dict[str, str]) -> None:
         try:
             names = certificate_names(shown_certificate(host, port, context))
         except ssl.SSLCertVerificationError as error:  # noqa: PERF203 - a few tries, with pauses
-            raise ConnectionError(
+            raise SiteError(
                 f"the aggregator at {host}:{port} shows a certificate that is not accepted here: {error.verify_message}"
             ) from error
         except OSError as error:
@@ -77,7 +111,7 @@ def check_aggregator(host: str, port: int, tls: dict[str, str]) -> None:
                 return
             time.sleep(_PAUSE)
     if not any(matches(name, host) for name in names):
-        raise ConnectionError(
+        raise SiteError(
             f"the aggregator at {host}:{port} shows a certificate made out for {', '.join(names) or 'nobody'}, and not "
             f"for {host}: the plan must name the aggregator as its certificate does"
         )

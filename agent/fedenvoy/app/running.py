@@ -1,0 +1,125 @@
+"""From an approved plan to its end: the environment, and the experiment's process."""
+
+from __future__ import annotations
+
+import contextlib
+
+from attrs import evolve
+from fedenvoy_statecharts import Event
+
+from fedenvoy.app.fetching import disk_or
+from fedenvoy.app.run import Run
+from fedenvoy.app.site import Site
+from fedenvoy.cancel import Cancel
+from fedenvoy.commands import Launch, Prepare
+from fedenvoy.engines.process import ChildResult, child_environment, run_child
+from fedenvoy.events import Message, Post, Problem, RunEnded
+from fedenvoy.workspace.environments import RequirementsError
+
+__all__ = ["Preparing", "Training"]
+
+_ORPHANED = "aggregator"
+"""The child's code for: nobody drives this run any more."""
+
+
+class Preparing:
+    """The work of one `Prepare` command.
+
+    Args:
+        site: What this node gives.
+        post: Tells the owner thread.
+        command: The command.
+        run: Gets the environment's interpreter.
+
+    """
+
+    def __init__(self, site: Site, post: Post, command: Prepare, run: Run) -> None:
+        self._site = site
+        self._post = post
+        self._command = command
+        self._run = run
+
+    def work(self, cancel: Cancel) -> None:
+        """Build or reuse the environment, and post the answer."""
+        run = self._run
+        assert run.files is not None
+        assert run.engine is not None
+        try:
+            run.python = self._site.environments.build(
+                requirements=run.files.requirements,
+                site=self._site.requirements,
+                needs=run.engine.needs(run.files.plan),
+                workspace=run.files.workspace,
+                inherit=self._site.inherit,
+                cancel=cancel,
+            )
+        except RequirementsError as error:
+            self.failed(error, error.kind, error.tail)
+        except OSError as error:
+            self.failed(error, disk_or("environment", error))
+        else:
+            self._post(Message(event=Event.REQUIREMENTS_READY, scopes=self._command.scopes))
+
+    def failed(self, error: Exception, code: str = "environment", detail: str = "") -> None:
+        """Post that there is no environment."""
+        scopes = self._command.scopes
+        self._post(Problem(event=Event.REQUIREMENTS_FAILED, scopes=scopes, text=str(error), code=code, detail=detail))
+
+
+class Training:
+    """The work of one `Launch` command.
+
+    Args:
+        site: What this node gives.
+        post: Tells the owner thread.
+        command: The command.
+        run: What is to be run.
+
+    """
+
+    def __init__(self, site: Site, post: Post, command: Launch, run: Run) -> None:
+        self._site = site
+        self._post = post
+        self._command = command
+        self._run = run
+
+    def work(self, cancel: Cancel) -> None:
+        """Start the experiment's process, wait for its end, and post the answer."""
+        python = self._run.python
+        with contextlib.nullcontext() if python is None else self._site.environments.in_use(python):
+            result = self._train(cancel)
+        cancel.raise_if_cancelled()
+        if result.ok:
+            self._post(RunEnded(event=Event.TRAINING_FINISHED, scopes=self._command.scopes, metrics=result.metrics))
+            return
+        orphaned = result.code == _ORPHANED
+        self._post(
+            Problem(
+                event=Event.EXPERIMENT_ORPHANED if orphaned else Event.TRAINING_FAILED,
+                scopes=self._command.scopes,
+                text=result.error,
+                code=result.code,
+                detail=result.detail,
+            )
+        )
+
+    def _train(self, cancel: Cancel) -> ChildResult:
+        run, config = self._run, self._site.config
+        assert run.files is not None
+        assert run.engine is not None
+        assert run.directory is not None
+        return run_child(
+            evolve(self._site.run_spec(run.directory, run.files), aggregator_timeout=config.agent.aggregator_timeout),
+            run.engine.program(),
+            run.python or self._site.python,
+            env=child_environment(self._site.environ, config.cuda_devices, hide=config.agent.gpu.hide),
+            grace=config.agent.kill_grace,
+            cancel=cancel,
+            timeout=config.agent.max_run_time or None,
+        )
+
+    def failed(self, error: Exception) -> None:
+        """Post that the run failed for a reason that nobody foresaw."""
+        self._post(
+            Problem(event=Event.TRAINING_FAILED, scopes=self._command.scopes, text=str(error), code="environment")
+        )
