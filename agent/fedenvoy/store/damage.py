@@ -72,9 +72,12 @@ def set_aside(path: Path, now: float) -> Path:
         number += 1
         aside = path.with_name(f"{stem}-{number}")
     path.rename(aside)
-    for suffix in ("-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        log.rename(aside.with_name(f"{aside.name}-wal"))
+    else:
+        log.unlink(missing_ok=True)
     return aside
 
 

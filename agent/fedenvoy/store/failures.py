@@ -14,6 +14,8 @@ __all__ = ["is_damage", "is_full", "told"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
+_NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
 
 def is_damage(error: Exception) -> bool:
     """Whether an error says that the file is no sound database; its subclasses say other things."""
@@ -49,9 +51,10 @@ def _sentence(path: Path, what: str, error: Exception) -> str:
             "or --state-dir"
         )
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    if isinstance(error, PermissionError) or "readonly" in text or "unable to open" in text:
+    not_ours = isinstance(error, OSError) and error.errno in _NOT_OURS
+    if not_ours or "readonly" in text or "unable to open" in text:
         return (
-            f"{path} cannot be {what} ({text}): its directory must belong to the user that runs the agent; or give "
-            "another with agent.state_dir or --state-dir"
+            f"{path} cannot be {what} ({text}): the user that runs the agent must be able to write there; or give "
+            "another place with agent.state_dir or --state-dir"
         )
     return f"{path} cannot be {what}: {text}"

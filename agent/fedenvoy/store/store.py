@@ -68,10 +68,10 @@ class Store(Reading):
         """Whether the disk is full and the reserve is used up: the session must end, for a last record still fits."""
         path = directory / JOURNAL
         refuse_network(directory)
-        if path.is_dir():
-            raise StoreError(f"{path} is a directory, where the journal's file is expected: move it away")
         with told(path, "opened"):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.is_dir():
+                raise StoreError(f"{path} is a directory, where the journal's file is expected: move it away")
             super().__init__(self._open(path), path)
 
     def _open(self, path: Path) -> sqlite3.Connection:
