@@ -1,0 +1,125 @@
+"""kill -9 of the real agent at one instant after the other, in one state directory, and what the next start does."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from fedenvoy.testing import SandboxDirector
+
+from chaos.agent import Agent, wait_for
+from chaos.place import NODE, Experiment, Place
+from chaos.replay import illegal, sent, verdicts
+
+TIME = 60.0
+TWENTY = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 6, 7, 8, 5, 9, 6, 7, 4, 3, 11)
+"""The number of the record of each session upon which it is killed: from the very start to the second experiment."""
+
+
+class Kills:
+    """A node that is killed again and again while its director has one experiment after the other for it."""
+
+    def __init__(self, root: Path, stack: ExitStack) -> None:
+        self.place = Place(root)
+        self.director = stack.enter_context(SandboxDirector(period=1.0, chunk_size=256, reoffers=True))
+        self.agent = stack.enter_context(Agent(self.place, self.director.address.port))
+        self.submitted: list[str] = []
+        self._registrations = 0
+
+    def submit(self) -> None:
+        """Submit the next experiment: one that finishes, one that fails, in turn; some install."""
+        number = len(self.submitted)
+        experiment = Experiment(f"exp-{number}", "fail" if number % 2 else "leave", installs=number % 7 == 3)
+        name, director = experiment.name, self.director
+        self.place.open_gate(name)
+        director.offer(
+            name,
+            self.place.archive(experiment),
+            [NODE],
+            over=lambda: self.place.has(name, "done") or bool(director.experiments[name].failed),
+        )
+        self.submitted.append(name)
+
+    def start(self) -> None:
+        """Start the agent and look at what it has left when it dials: nothing of an earlier session may be there."""
+        held = self.director.hold("UpdateShardInfo", 1)
+        self.agent.start()
+        self._registrations += 1
+        self.director.wait_for_calls("UpdateShardInfo", self._registrations, timeout=TIME)
+        assert not self.agent.leftovers(), "a process of an earlier session is there at the first dial"
+        assert not self.place.runs, "files of an earlier session are there at the first dial"
+        self._sessions_are_closed()
+        held.release()
+
+    def _sessions_are_closed(self) -> None:
+        path = self.place.journal
+        assert path is not None
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            ended = [word for (word,) in db.execute("SELECT ended FROM sessions ORDER BY number")]
+        assert ended == ["killed"] * (self.agent.starts - 1) + [""]
+
+    def kill_at(self, record: int) -> None:
+        """Kill it upon a record of its present session; where it has nothing to do, it gets an experiment."""
+
+        def come() -> bool:
+            session = self.agent.session()
+            if not self.unfinished() and any(line.target == "Idle" for line in session):
+                self.submit()
+            return len(session) >= record
+
+        assert wait_for(come, TIME), self.agent.told()[-2000:]
+        self.agent.kill()
+
+    def unfinished(self) -> list[str]:
+        """Give the experiments that the director would still offer."""
+        return [name for name, experiment in self.director.experiments.items() if not experiment.is_over]
+
+    def at_home(self) -> bool:
+        """Whether everything is told."""
+        return self.agent.state == "Idle" and not self.agent.outbox() and not self.unfinished()
+
+    def run(self, records: Sequence[int]) -> None:
+        """Kill it upon each of these; then let it be, and judge."""
+        self.submit()
+        for record in records:
+            self.start()
+            self.kill_at(record)
+        self.start()
+        self.submit()
+        assert wait_for(self.at_home, TIME), [str(line) for line in self.agent.session()]
+        assert self.agent.stop() == 0
+        lines = self.agent.lines()
+        assert illegal(lines, broken_off=len(records)) == []
+        assert len(verdicts(lines)) == len(sent(lines))
+        failed = {line.experiment for line in verdicts(lines, reported=True)}
+        assert {report.experiment_name for report in self.director.reports} >= failed
+        assert not self.place.runs
+        assert not self.agent.leftovers()
+        assert not self.place.overlapped
+        assert not list(self.place.tmp.iterdir()), "temporary files are left"
+
+
+def kill_again_and_again(root: Path, records: Sequence[int]) -> None:
+    with ExitStack() as stack:
+        Kills(root, stack).run(records)
+
+
+def test_B6_B83_twenty_kills_of_the_agent_lose_nothing(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        halves = [
+            pool.submit(kill_again_and_again, tmp_path / name, TWENTY[start::2]) for start, name in enumerate("ab")
+        ]
+        for half in halves:
+            half.result()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_B6_B83_two_hundred_kills_at_random_lose_nothing(tmp_path: Path) -> None:
+    rng = random.Random(200)
+    kill_again_and_again(tmp_path, [rng.randint(1, 14) for _ in range(200)])
