@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 
 from fedenvoy_statecharts import Event
@@ -12,7 +13,7 @@ from fedenvoy.app.jobs import Job, Jobs
 from fedenvoy.backoff import retry_delay
 from fedenvoy.calls import CallError, CallKind
 from fedenvoy.cancel import Cancel
-from fedenvoy.commands import CheckHealth, Deliver, Dial, Poll, WatchOffers
+from fedenvoy.commands import CheckHealth, Deliver, Dial, Poll, Report, WatchOffers
 from fedenvoy.errors import FedenvoyError
 from fedenvoy.events import DeviceReading, Message, Offer, Post, Problem, ShardDescription
 from fedenvoy.monitor.detector import DEFAULT_PERIOD
@@ -23,6 +24,9 @@ __all__ = ["Connection", "words"]
 
 logger = logging.getLogger(__name__)
 
+DAY = 24 * 3600.0
+CLOCK_SET = 1_577_836_800.0
+"""Wall-clock time before which a report cannot have been made: the clock of the machine was not yet set."""
 _DIAL_ANSWERS = {CallKind.REJECTED: Event.LINK_REJECTED, CallKind.REREGISTER: Event.SHARD_FORGOTTEN}
 """What a failed dial is told as; anything else may pass."""
 
@@ -43,6 +47,7 @@ class Connection:
         jobs: Where work is started.
         monitor: Sends the health checks.
         readings: Gives the present GPU readings.
+        retention: Seconds after which an undelivered report is given up.
 
     """
 
@@ -56,6 +61,7 @@ class Connection:
         jobs: Jobs,
         monitor: HealthMonitor,
         readings: Callable[[], tuple[DeviceReading, ...]],
+        retention: float,
     ) -> None:
         self._open_link = open_link
         self._target = target
@@ -64,6 +70,8 @@ class Connection:
         self._jobs = jobs
         self._monitor = monitor
         self._readings = readings
+        self._retention = retention
+        self._first_tried: dict[str, float] = {}
         self._link: DirectorPort | None = None
         self._period = DEFAULT_PERIOD
         self._checked: DirectorPort | None = None
@@ -196,12 +204,18 @@ class Connection:
 
         """
         report = command.report
+        expired = self._expired(report)
 
         def failed(error: Exception) -> None:
             text, code = words(error)
             self._post(Problem(event=Event.REPORT_FAILED, scopes=command.scopes, text=text, code=code))
 
         def work(cancel: Cancel) -> None:
+            if expired:
+                self._post(
+                    Problem(event=Event.REPORT_UNDELIVERABLE, scopes=command.scopes, text=expired, code="expired")
+                )
+                return
             run_over(cancel)
             link = self._link
             try:
@@ -218,7 +232,25 @@ class Connection:
                     self._monitor.check_now()
                 failed(error)
             else:
+                self._first_tried.pop(report.id, None)
                 self._post(Message(event=Event.REPORT_DELIVERED, scopes=command.scopes))
                 self._monitor.check_now()
 
         return self._jobs.start("deliver", work, failed)
+
+    def _expired(self, report: Report) -> str:
+        """Say that a report is too old to be told; give nothing while it is not.
+
+        By then the director may have another experiment of that name, which the report would end.
+        """
+        now = time.time()
+        made_at = report.made_at if report.made_at >= CLOCK_SET else self._first_tried.setdefault(report.id, now)
+        if now - made_at <= self._retention:
+            return ""
+        self._first_tried.pop(report.id, None)
+        text = (
+            f"the verdict on {report.experiment[:100]!r} ({report.verdict.value}) could not be delivered within "
+            f"{self._retention / DAY:g} days and is given up"
+        )
+        logger.warning("%s", text)
+        return text

@@ -17,11 +17,12 @@ from fedenvoy_statecharts import Event, State
 from fedenvoy.app.connection import Connection
 from fedenvoy.app.dispatcher import Dispatcher
 from fedenvoy.app.jobs import Jobs
+from fedenvoy.app.past import carried_over, keeper, open_store
 from fedenvoy.app.signals import answered
 from fedenvoy.app.site import Site
 from fedenvoy.commands import End, Record
 from fedenvoy.config import NodeConfig
-from fedenvoy.core import CarriedOver, Core, Snapshot
+from fedenvoy.core import Core, Snapshot
 from fedenvoy.errors import Exit
 from fedenvoy.events import DeviceReading, Message, Problem
 from fedenvoy.logs import log_transition
@@ -31,7 +32,7 @@ from fedenvoy.monitor.detector import DEFAULT_PERIOD
 from fedenvoy.monitor.health import HealthMonitor
 from fedenvoy.monitor.hook import HookSampler
 from fedenvoy.ports import DirectorPort
-from fedenvoy.store import StateLock, Store
+from fedenvoy.store import StateLock
 from fedenvoy.workspace.runs import clean_leftovers
 from fedenvoy.service.manager import ServiceManager
 
@@ -130,15 +131,15 @@ class Node:
         lock = StateLock(site.node_dir)
         stack.callback(lock.release)
         clean_leftovers(site.node_dir)
-        store = Store(site.node_dir, session=self.session)
+        store = open_store(config.agent, site.node_dir, self.session)
         stack.callback(store.close)
-        core = Core(
-            config.agent,
-            session=self.session,
-            now=time.monotonic(),
-            carried=CarriedOver(store.reports(), store.settled()),
+        core = Core(config.agent, session=self.session, now=time.monotonic(), carried=carried_over(store))
+        loop = Loop(
+            core,
+            persist=keeper(store, self._post),
+            dispatch=lambda c: dispatcher.dispatch(c),  # noqa: PLW0108 - made below
+            observe=self._after_step,
         )
-        loop = Loop(core, persist=store.append, dispatch=lambda c: dispatcher.dispatch(c), observe=self._after_step)  # noqa: PLW0108 - made below
         sampler = HookSampler(self._readings, config.agent.gpu.interval) if self._readings else gpu_sampler(config)
         stack.callback(sampler.stop)
         monitor = HealthMonitor(loop.post, is_running=lambda: loop.snapshot.training, readings=sampler.readings)
@@ -154,6 +155,7 @@ class Node:
             jobs=jobs,
             monitor=monitor,
             readings=sampler.readings,
+            retention=config.agent.report.retention,
         )
         stack.callback(connection.drop)
         dispatcher = Dispatcher(site=site, post=loop.post, jobs=jobs, connection=connection)
