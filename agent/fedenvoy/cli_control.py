@@ -160,15 +160,19 @@ def stop(withdraw: bool, now: bool, wait: float, **which: Any) -> None:
       fedenvoy stop --withdraw
     """  # noqa: D301
     place = _place(**which)
-    before = _snapshot(place)
-    if withdraw:
-        _cancelled(place, "this node is being stopped")
+    before, end = _snapshot(place), time.monotonic() + wait
+    hand = before["experiment"]
+    if withdraw and (hand := _cancelled(place, "this node is being stopped")):
+        # A stop bounds the time for telling the director, which is not told before the experiment's process has ended.
+        _until(lambda: _over(place, hand), wait)
     _ask(place, "abort" if now else "stop")
-    if _until(lambda: not _runs(place), wait):
-        click.echo(f"{place} has stopped")
+    if _until(lambda: not _runs(place), end - time.monotonic()):
+        untold = withdraw and hand and any(one.experiment == hand for one in _history(place).outbox)
+        later = f"; the director is told of {hand!r} after the next start" if untold else ""
+        click.echo(f"{place} has stopped{later}")
         return
-    hand = f": experiment {before['experiment']!r} has up to {before['drain_timeout']:.0f} s to finish"
-    click.echo(f"{place} is stopping{hand if before['experiment'] and not (withdraw or now) else ''}")
+    hint = f": experiment {hand!r} has up to {before['drain_timeout']:.0f} s to finish"
+    click.echo(f"{place} is stopping{hint if hand and not (withdraw or now) else ''}")
 
 
 COMMANDS = (status, cancel, pause, resume, forget, stop)

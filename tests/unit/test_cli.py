@@ -70,7 +70,8 @@ def invoke(*arguments: str) -> Result:
 def test_version_and_help() -> None:
     assert invoke("-V").output == f"fedenvoy {__version__}\n"
     assert invoke("--version").exit_code == 0
-    for command in ("start", "check", "init", "demo", "diagram"):
+    control = ("status", "cancel", "pause", "resume", "forget", "stop")
+    for command in ("start", *control, "check", "init", "demo", "diagram"):
         result = invoke(command, "--help")
         assert result.exit_code == 0
         assert "Example" in result.output
@@ -155,7 +156,7 @@ BAD = [
     (("start", "-n", "a", "-dh", "d:1", "-dp", "1"), Exit.USAGE, "the port has an option of its own"),
     ((*START, "--log-format", "xml"), Exit.USAGE, "'xml' is not one of 'console', 'json'"),
     ((*START, "--no-such"), Exit.USAGE, "No such option"),
-    (("stop",), Exit.USAGE, "No such command 'stop'"),
+    (("begin",), Exit.USAGE, "No such command 'begin'"),
     ((*START, "-ec", "gone.yaml"), Exit.CONFIGURATION, "gone.yaml: no such file; write one with `fedenvoy init`"),
     ((*START, "-ec", "bad.yaml"), Exit.CONFIGURATION, "bad.yaml: line 1, column 5: not valid YAML"),
     ((*START, "-ec", "empty.yaml"), Exit.CONFIGURATION, "shard_descriptor.template: missing: expected a module"),
