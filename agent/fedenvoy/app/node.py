@@ -15,6 +15,7 @@ from typing import Any
 from fedenvoy_statecharts import Event, State
 
 from fedenvoy.app.connection import Connection
+from fedenvoy.app.control import controllable
 from fedenvoy.app.dispatcher import Dispatcher
 from fedenvoy.app.jobs import Jobs
 from fedenvoy.app.past import carried_over, keeper, open_store
@@ -24,7 +25,7 @@ from fedenvoy.commands import End, Record
 from fedenvoy.config import NodeConfig
 from fedenvoy.core import Core, Snapshot
 from fedenvoy.errors import Exit
-from fedenvoy.events import DeviceReading, Message, Problem
+from fedenvoy.events import DeviceReading, Forget, Message, Problem
 from fedenvoy.logs import log_transition
 from fedenvoy.loop import Loop
 from fedenvoy.monitor import gpu_sampler
@@ -32,9 +33,9 @@ from fedenvoy.monitor.detector import DEFAULT_PERIOD
 from fedenvoy.monitor.health import HealthMonitor
 from fedenvoy.monitor.hook import HookSampler
 from fedenvoy.ports import DirectorPort
+from fedenvoy.service.manager import ServiceManager
 from fedenvoy.store import StateLock
 from fedenvoy.workspace.runs import clean_leftovers
-from fedenvoy.service.manager import ServiceManager
 
 __all__ = ["Node", "run_node"]
 
@@ -96,6 +97,18 @@ class Node:
         """End the experiment in hand; the director is told. Does nothing when there is none. Thread-safe."""
         text = f"cancelled on this node: {reason}"
         self._post(Problem(event=Event.CANCEL_REQUESTED, scopes=self.snapshot.scopes, text=text, code="cancelled"))
+
+    def pause(self) -> None:
+        """Take no further experiment until `resume`, also in later sessions. Thread-safe, returns at once."""
+        self._post(Message(event=Event.PAUSE_REQUESTED))
+
+    def resume(self) -> None:
+        """End a pause. Thread-safe, returns at once."""
+        self._post(Message(event=Event.RESUME_REQUESTED))
+
+    def forget(self, experiment: str) -> None:
+        """Remove what is remembered of an experiment's name: it is taken again. Thread-safe, returns at once."""
+        self._post(Forget(event=Event.FORGET_REQUESTED, experiment=experiment))
 
     def _post(self, message: Message) -> None:
         with self._guard:
@@ -161,6 +174,7 @@ class Node:
         dispatcher = Dispatcher(site=site, post=loop.post, jobs=jobs, connection=connection)
         stack.callback(dispatcher.close)
         sampler.start()
+        stack.enter_context(controllable(self, site.node_dir))
         return loop
 
     def _after_step(self, record: Record) -> None:
@@ -204,7 +218,8 @@ def run_node(
 ) -> Exit:
     """Run a node until it is stopped, and give its exit code; what the command line does.
 
-    Where a service manager started this process, it is told how the node fares, and its variables leave the environment.
+    Where a service manager started this process, it is told how the node fares, and its variables leave the
+    environment.
 
     Args:
         config: All it needs to know.
