@@ -84,6 +84,7 @@ def program(home: Path, *argv: str, environment: Mapping[str, str] | None = None
         [sys.executable, *argv],
         cwd=home,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": source_path(), **(environment or {})},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -95,8 +96,9 @@ def program(home: Path, *argv: str, environment: Mapping[str, str] | None = None
     finally:
         process.kill()
         running.end()
-        assert process.stdout is not None
-        process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            assert stream is not None
+            stream.close()
 
 
 @contextlib.contextmanager
