@@ -368,37 +368,3 @@ def wait_for_file(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline, f"{path.name} did not appear"
         time.sleep(0.02)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("where", ["disconnected", "idle", "training"])
-def test_B79_signals_end_the_process_in_order_and_with_code_zero(
-    tmp_path: Path, where: str, number: signal.Signals
-) -> None:
-    data, _gate = gated(tmp_path)
-    director = SandboxDirector(period=1.0)
-    try:
-        if where != "disconnected":
-            director.start()
-        if where == "training":
-            director.offer("exp", data, to=["node-1"])
-        process = node_process(tmp_path, director.address.port)
-        assert process.stdout is not None
-        if where == "training":
-            wait_for_file(tmp_path / "started")
-        elif where == "idle":
-            director.wait_for_calls("WaitExperiment")
-        else:
-            while "registration_failed" not in process.stdout.readline():
-                assert process.poll() is None
-        process.send_signal(number)
-        if where == "training":
-            # Signals of a kind merge while one is pending: the second is sent when the first was seen to work.
-            while "stop_requested" not in process.stdout.readline():
-                assert process.poll() is None
-            process.send_signal(number)
-        output, _ = process.communicate(timeout=20)
-        assert process.returncode == (Exit.ABORTED if where == "training" else Exit.OK), output
-        assert "Traceback" not in output
-    finally:
-        director.close()

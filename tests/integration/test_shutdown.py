@@ -175,6 +175,7 @@ IN_EVERY_RUN = {
     [pytest.param(case, id=str(case), marks=() if case in IN_EVERY_RUN else pytest.mark.nightly) for case in CASES],
 )
 def test_B84_shutdown_matrix(scene: Scene, case: Case) -> None:
+    """B79 is part of it: both signals in each state end the process, with the code that says how."""
     with scene.node_in(case.state, stubborn=case.times == 3) as node:
         if case.peer_gone:
             scene.director.stop()
