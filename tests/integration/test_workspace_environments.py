@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import functools
-import hashlib
 import http.server
 import os
 import subprocess
 import sys
 import threading
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,93 +20,17 @@ from fedenvoy.ports import EngineNeeds
 from fedenvoy.workspace.environments import Environments, RequirementsError, satisfied
 from fedenvoy.workspace.installer import uv_environment, uv_path
 from fedenvoy.workspace.interpreters import inspect, installed
-
-PYTHON = Path(sys.executable)
-BARE = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
-DEADLINE = 30.0
-
-
-def wheel(folder: Path, name: str, version: str, requires: str = "") -> None:
-    """Make a package whose module says its version."""
-    record = f"{name}-{version}.dist-info/RECORD"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    files = {
-        f"{name}.py": f"VERSION = {version!r}\n",
-        f"{name}-{version}.dist-info/METADATA": metadata + (f"Requires-Dist: {requires}\n" if requires else ""),
-        f"{name}-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    lines = []
-    folder.mkdir(exist_ok=True)
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        for path, content in files.items():
-            archive.writestr(path, content)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).rstrip(b"=").decode()
-            lines.append(f"{path},sha256={digest},{len(content)}")
-        archive.writestr(record, "\n".join([*lines, f"{record},,"]) + "\n")
+from support.environments import DEADLINE, PYTHON, Node, make_wheels, slow_package, version, wheel
 
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:
-    for name, version in (("alpha", "1.0"), ("alpha", "2.0"), ("protobuf", "3.20.3")):
-        wheel(tmp_path / "wheels", name, version)
-    wheel(tmp_path / "wheels", "beta", "1.0", "alpha<2")
-    return tmp_path / "wheels"
-
-
-class Node:
-    """A node's environments, with what most of these tests do not vary."""
-
-    def __init__(self, tmp_path: Path, wheels: Path, **environ: str) -> None:
-        self.root = tmp_path / "state" / "environments"
-        self.workspace = tmp_path / "workspace"
-        self.workspace.mkdir(exist_ok=True)
-        nowhere = (tmp_path / "nowhere").as_uri()
-        environ = {"UV_FIND_LINKS": str(wheels), "UV_INDEX_URL": nowhere, **environ}
-        self.settings = RequirementsSettings(timeout=60)
-        self.environ = {**BARE, "UV_HTTP_RETRIES": "0", **environ}
-
-    def build(
-        self,
-        requirements: str,
-        *,
-        site: Path | None = None,
-        needs: tuple[str, ...] = (),
-        inherit: bool = False,
-        cancel: Cancel | None = None,
-        timeout: float = 60,
-        pause: float = 0.01,
-    ) -> Path:
-        environments = Environments(
-            self.root.parent, RequirementsSettings(timeout=timeout), None, pause=pause, environ=self.environ
-        )
-        return environments.build(
-            requirements=requirements,
-            site=site,
-            needs=EngineNeeds(packages=needs),
-            workspace=self.workspace,
-            inherit=inherit,
-            cancel=cancel or Cancel(),
-        )
-
-    def failure(self, requirements: str, **options: object) -> RequirementsError:
-        with pytest.raises(RequirementsError) as caught:
-            self.build(requirements, **options)  # type: ignore[arg-type]
-        assert "\n" not in str(caught.value)
-        assert self.left() == [], "a failed environment was left"
-        return caught.value
-
-    def left(self) -> list[str]:
-        return [path.name for path in self.root.glob("*") if path.suffix != ".lock"]
+    return make_wheels(tmp_path / "wheels")
 
 
 @pytest.fixture
 def node(tmp_path: Path, wheels: Path) -> Node:
     return Node(tmp_path, wheels)
-
-
-def version(python: Path, name: str) -> str:
-    code = f"import {name}; print({name}.VERSION)"
-    return subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def listing() -> dict[str, int]:
@@ -340,30 +261,9 @@ def test_an_interpreter_that_is_none_is_one_sentence(node: Node, tmp_path: Path)
 # Time and company
 
 
-SLOW = """
-import os, sys, time
-def build_wheel(*_):
-    with open(os.environ["BUILDING"], "w") as pipe:
-        pipe.write("x")
-        pipe.flush()
-        time.sleep(3600)
-get_requires_for_build_wheel = lambda *_: []
-"""
-
-
 @pytest.fixture
 def slow(node: Node, tmp_path: Path) -> Path:
-    """Give a pipe that is open while a package is being built, which takes for ever."""
-    source = node.workspace / "slow"
-    source.mkdir()
-    (source / "backend.py").write_text(SLOW)
-    (source / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "slow"\nversion = "1"\n'
-    )
-    os.mkfifo(tmp_path / "building")
-    node.environ["BUILDING"] = str(tmp_path / "building")
-    return tmp_path / "building"
+    return slow_package(node, tmp_path)
 
 
 def test_a_cancelled_installation_is_killed_with_all_that_it_started(node: Node, slow: Path) -> None:

@@ -75,13 +75,19 @@ def prune(root: Path, keep: float) -> tuple[str, ...]:
 
 
 def _is_old(root: Path, digest: str, keep: float) -> bool:
-    """Whether there is something to remove, and no trace of it younger than `keep` seconds."""
+    """Whether there is something to remove, and no trace of its use is younger than `keep` seconds."""
     place = root / digest
+    times = _times(place / MARKER, place / USED, *_beside(root, digest)) or _times(place)
+    return bool(times) and time.time() - max(times) > keep
+
+
+def _times(*paths: Path) -> list[float]:
+    """Give when those of the paths that exist were changed last."""
     times = []
-    for path in (place, place / MARKER, place / USED, *_beside(root, digest)):
+    for path in paths:
         with contextlib.suppress(OSError):
             times.append(path.lstat().st_mtime)
-    return bool(times) and time.time() - max(times) > keep
+    return times
 
 
 def _beside(root: Path, digest: str) -> list[Path]:
@@ -98,20 +104,12 @@ def _remove(root: Path, digest: str, keep: float) -> bool:
                 held.enter_context(_alone(place / USED))
         except OSError:
             return False
-        if not _is_older_than_its_lock(place, keep):
-            return False
+        if place.is_dir() and not _is_old(root, digest, keep):
+            return False  # somebody built or used it since the first look
         (place / MARKER).unlink(missing_ok=True)
         for path in _beside(root, digest):
             path.unlink(missing_ok=True)
         return remove_run(place)
-
-
-def _is_older_than_its_lock(place: Path, keep: float) -> bool:
-    """Whether it is old still: somebody may have used it between the first look and the lock."""
-    try:
-        return time.time() - (place / USED).lstat().st_mtime > keep
-    except OSError:
-        return True
 
 
 @contextlib.contextmanager
