@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
+import signal
+import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,10 +122,18 @@ class Federation:
         log, home = site.directory / f"{name}.log", {"HOME": str(site.directory)}
         return self._stack.enter_context(Child(name, argv, cwd=site.directory, log=log, environment=home, grace=1))
 
-    def node(self, name: str, *, python: Path | None = None, install: bool = False) -> Child:
+    def node(
+        self,
+        name: str,
+        *,
+        python: Path | None = None,
+        install: bool = False,
+        settings: Mapping[str, object] | None = None,
+    ) -> Child:
         """Start fedenvoy: from the environment of `python`, or from this one with OpenFL's for the experiments."""
+        own = {"python": str(self.python)} if python is None else {}
         child = start_node(
-            self._site(name, {"python": str(self.python)} if python is None else {}, install=install),
+            self._site(name, {**own, **(settings or {})}, install=install),
             self.director.host,
             self.director.port,
             tls=self.director.certificates.get(name),
@@ -130,19 +143,41 @@ class Federation:
         )
         return self._stack.enter_context(child)
 
+    def kill_director(self) -> None:
+        """Kill -9 the director, and with it every aggregator."""
+        self.director.child.signal(signal.SIGKILL)
+        assert self.director.child.wait(10) == -signal.SIGKILL
+
+    def start_director(self) -> None:
+        """Start the director again where it was; it knows nothing any more."""
+        place, port = self.place / "director", self.director.port
+        argv = [str(self.python.with_name("fx")), "director", "start", "-c", "openfl_director.yaml"]
+        argv += tls_options(self.director.certificates.get("localhost"))
+        log, home = place / "director-again.log", {"HOME": str(place)}
+        child = self._stack.enter_context(Child("director", argv, cwd=place, log=log, environment=home, grace=5))
+        while True:
+            self.deadline.check("the director to listen again")
+            assert child.exit_code is None, child.tail()
+            with contextlib.suppress(OSError), socket.create_connection((self.director.host, port), timeout=1):
+                break
+            time.sleep(0.1)
+        self.director = replace(self.director, child=child)
+
     def _site(self, name: str, agent: Mapping[str, object], *, install: bool) -> Site:
         directory = copy_files(self.place / name, "plane_shard.py")
         params = {"seed": 1 + NAMES.index(name), "samples": SAMPLES[name]}
         return Site(name, directory, "plane_shard.PlaneShard", params, install=install, agent=agent)
 
-    def submit(self, training: str = "", *, name: str = "plane", rounds: int = 2) -> Child:
-        """Submit an experiment to both sites; `training` is appended to its module."""
+    def submit(
+        self, training: str = "", *, name: str = "plane", rounds: int = 2, online: Sequence[str] = NAMES
+    ) -> Child:
+        """Submit an experiment to both sites, once those of `online` are; `training` is appended to its module."""
         work = self.place / f"scientist-{name}"
         child = scientist(
             self.director,
             work,
             self.deadline,
-            nodes=NAMES,
+            nodes=online,
             experiment=name,
             rounds=rounds,
             lines=self.lines,

@@ -37,7 +37,10 @@ def train(model, data):
 
 
 def test_B6_a_node_killed_in_training_rejoins(federation: Start, tmp_path: Path) -> None:
-    """Nothing of the killed run is left, the director hands the experiment out again, and it ends well."""
+    """Nothing of the killed run is left, the director hands the experiment out again, and it ends well.
+
+    So does one that is submitted while the node is away.
+    """
     group = federation({})
     marks = tmp_path / "marks"
     marks.touch()
@@ -47,16 +50,18 @@ def test_B6_a_node_killed_in_training_rejoins(federation: Start, tmp_path: Path)
     pid, workspace = wait_for(lambda: training_of(A, marks), group.deadline)
     node.signal(signal.SIGKILL)
     assert node.wait(10) == -signal.SIGKILL
+    later = group.submit(name="later", rounds=1, online=(B,))
     wait_for(lambda: is_over(pid), group.deadline)
+    wait_for(lambda: '"submitted"' in later.log.read_text("utf-8"), group.deadline)
     group.node(A)
     again, anew = wait_for(lambda: training_of(A, marks, but=pid), group.deadline)
     assert again != pid
     assert anew != workspace
     assert not Path(workspace).exists()
     assert group.outcome(person).status == "finished"
-    for name in (A, B):
-        group.wait(name, lambda view: view.done)
-    assert group.views[A].path.count("Training") == 2
+    assert group.outcome(later).status == "finished"
+    group.wait(A, lambda view: view.done and view.path.count("Training") == 3)
+    group.wait(B, lambda view: view.done and view.path.count("Training") == 2)
 
 
 def training_of(name: str, marks: Path, but: str = "") -> tuple[str, str] | None:
