@@ -113,14 +113,19 @@ class Storm:
         if self._leaving:
             self._leaving = 0
             self.agent.signal(signal.SIGCONT)
-            code = self.agent.wait(30)
-            if code is None:
-                self.wrong.append("a stop was asked for, and the agent is still there after 30 s")
-                self.agent.kill()
-            elif code not in {*EXIT_CODES, -signal.SIGKILL}:
-                self.wrong.append(f"a stop was asked for, and the agent ended with {code}")
+            self._judge_end(self.agent.wait(30))
         if not self.agent.alive:
             self.agent.start()
+
+    def _judge_end(self, code: int | None) -> None:
+        """Judge the end of an agent that was asked to end; one that was killed or had not begun just ends."""
+        if code is None:
+            self.wrong.append("a stop was asked for, and the agent is still there after 30 s")
+            self.agent.kill()
+            return
+        unborn = code == -signal.SIGTERM and not self.agent.session()
+        if code not in {*EXIT_CODES, -signal.SIGKILL} and not unborn:
+            self.wrong.append(f"a stop was asked for, and the agent ended with {code}")
 
     def heal(self) -> None:
         """End whatever goes wrong."""
