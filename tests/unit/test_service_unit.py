@@ -118,6 +118,13 @@ def test_no_restart_follows_an_exit_code_that_somebody_has_to_act_upon() -> None
     assert value("Restart") == "on-failure", "an end as asked is none"
 
 
+def test_the_page_about_services_says_the_same_of_each_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
+    rows = {int(code): last for code, last in re.findall(r"^\| (\d+) \| .* \| ([^|]+) \|$", page, re.MULTILINE)}
+    assert set(rows) == {int(code) for code in Exit}
+    assert {code for code, last in rows.items() if last == "-" or last.startswith("may help")} == set(map(int, PASSING))
+
+
 @pytest.mark.parametrize(
     "name",
     [
