@@ -13,9 +13,11 @@ import pytest
 from fedenvoy.commands import Record
 from fedenvoy.config import AgentSettings, LinkSettings
 from fedenvoy.core import Snapshot
+from fedenvoy.engines.process import child_environment
 from fedenvoy.events import Scopes
 from fedenvoy.service.manager import ServiceManager
 from fedenvoy.service.notify import NotifySocket
+from fedenvoy.workspace.installer import uv_environment
 from fedenvoy_statecharts import Event, State
 from support.notified import Listener, statuses
 
@@ -85,6 +87,19 @@ def test_the_manager_s_variables_leave_the_environment(listener: Listener) -> No
     environment = {**listener.environment(10), "WATCHDOG_PID": str(os.getpid()), "PATH": "/bin"}
     ServiceManager.from_environment(environment, AgentSettings()).close()
     assert environment == {"PATH": "/bin"}
+
+
+def test_a_program_with_a_manager_of_its_own_does_not_hand_it_on_either() -> None:
+    """One that uses the class is not told for; its variables stay, and yet no experiment and no installer sees them."""
+    theirs = {
+        "NOTIFY_SOCKET": "/x",
+        "WATCHDOG_USEC": "1",
+        "WATCHDOG_PID": "1",
+        "LISTEN_FDS": "1",
+        "LISTEN_FDNAMES": "a",
+    }
+    for environment in (child_environment(theirs), uv_environment(theirs, Path("/cache"))):
+        assert not environment.keys() & theirs.keys()
 
 
 @pytest.mark.parametrize("pid", ["", "own", "1"])

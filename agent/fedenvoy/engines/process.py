@@ -21,7 +21,8 @@ __all__ = ["ChildResult", "child_environment", "run_child", "visible_devices"]
 
 # What belongs to the agent's own interpreter, or to its service manager, and would mislead another process.
 _DROPPED = frozenset(
-    {"PYTHONHOME", "PYTHONSAFEPATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"}
+    {"PYTHONHOME", "PYTHONSAFEPATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+    | {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 )
 _SAID = ("aggregator", "environment")
 """The codes that an engine's program may give (see `engines/child/bootstrap.py`)."""

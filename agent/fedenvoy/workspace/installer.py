@@ -34,10 +34,10 @@ _FROM_PIP = {
     "PIP_EXTRA_INDEX_URL": ("UV_EXTRA_INDEX_URL", "UV_INDEX"),
     "PIP_FIND_LINKS": ("UV_FIND_LINKS",),
 }
-# What says where to install, or belongs to the agent's own interpreter: said by arguments here.
+# What says where to install, which arguments do here, or belongs to the agent's own interpreter or service manager.
 _DROPPED = re.compile(
     r"VIRTUAL_ENV|CONDA_PREFIX|PYTHONHOME|PYTHONPATH|PYTHONSAFEPATH|UV_(?:PYTHON|PROJECT|SYSTEM_PYTHON|TARGET|PREFIX"
-    r"|BREAK_SYSTEM_PACKAGES|WORKING_DIR\w*|PROJECT_ENVIRONMENT|VENV_\w+)"
+    r"|BREAK_SYSTEM_PACKAGES|WORKING_DIR\w*|PROJECT_ENVIRONMENT|VENV_\w+)|NOTIFY_SOCKET|WATCHDOG_\w+|LISTEN_\w+"
 )
 _KINDS = (
     ("disk", re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)),
