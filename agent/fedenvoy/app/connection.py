@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -76,6 +77,9 @@ class Connection:
         self._period = DEFAULT_PERIOD
         self._checked: DirectorPort | None = None
         self._dialling: Job | None = None
+        self._dials = 0
+        """Grows with every dial and every end of a link: what an earlier dial brings comes too late."""
+        self._guard = threading.Lock()
         self._rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
         self.shard: ShardDescription | None = None
         """What is registered; set once the shard has been described."""
@@ -88,15 +92,20 @@ class Connection:
     def drop(self) -> None:
         """End the present channel with everything that runs on it, a dial under way included."""
         self._monitor.end()
-        if self._link is not None:
-            self._period = self._link.period
-        self._link = None
+        with self._guard:
+            self._dials += 1
+            link, self._link = self._link, None
+        if link is not None:
+            self._period = link.period
         if self._dialling is not None:
             self._dialling.cancel.cancel()
             self._dialling = None
 
     def dial(self, command: Dial) -> None:
         """Open a channel and register."""
+        with self._guard:
+            self._dials += 1
+            number = self._dials
 
         def answer(error: CallError | Exception, event: Event) -> None:
             text, code = words(error)
@@ -120,15 +129,21 @@ class Connection:
                 answer(error, Event.LINK_REJECTED)
             else:
                 cancel.raise_if_cancelled()
-                self._conclude_dial(command, link, accepted=accepted)
+                self._conclude_dial(command, link, number, accepted=accepted)
 
         self._dialling = self._jobs.start("dial", work, lambda error: answer(error, Event.REGISTRATION_FAILED))
 
-    def _conclude_dial(self, command: Dial, link: DirectorPort, *, accepted: bool) -> None:
+    def _conclude_dial(self, command: Dial, link: DirectorPort, number: int, *, accepted: bool) -> None:
         if accepted:
             # Before anything else: until then the director fails whoever lists the nodes or submits.
             link.poll_ahead()
-            self._link = link
+            with self._guard:
+                present = number == self._dials
+                if present:
+                    self._link = link
+            if not present:
+                link.close()
+                return
             self._post(Message(event=Event.REGISTRATION_ACCEPTED, scopes=command.scopes))
             return
         link.close()
