@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,8 +209,9 @@ def test_B44_a_verdict_of_this_session_expires_as_well(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_ends_the_child_and_the_session_with_a_last_record_and_the_next_start_recovers(
-    tmp_path: Path, disk: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, disk: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("fedenvoy.app.keeper.GRACE", 0.5)
     data, gate, process = gated(tmp_path)
     with SandboxDirector(period=1.0, reoffers=True) as director:
         director.offer("exp", data, to=["node-1"])
@@ -231,7 +232,7 @@ def test_a_full_disk_ends_the_child_and_the_session_with_a_last_record_and_the_n
         gate.touch()
         with running(settings) as node:
             node.wait_event(E.TRAINING_FINISHED)
-            assert (node_directory(settings) / "reserve").stat().st_blocks > 0
+            assert (node_directory(settings) / "reserve-2").stat().st_blocks > 0
             director.finish("exp")
     assert "ended otherwise (store): 'exp', which it had in hand, is taken up" in caplog.text
 
@@ -247,19 +248,41 @@ def test_a_disk_that_is_full_at_the_start_is_one_sentence(disk: Path) -> None:
         assert not director.calls
 
 
-def test_B38_an_archive_that_fills_the_disk_is_a_failed_experiment_and_not_the_agent_s_end(
-    tmp_path: Path, disk: Path
+@pytest.mark.parametrize("where", ["download", "unpacking", "installation"])
+def test_B38_an_experiment_that_fills_the_disk_is_a_failed_experiment_and_not_the_agent_s_end(
+    tmp_path: Path, disk: Path, where: str
 ) -> None:
     """The disk is the one that the journal lies on, too."""
+    if where == "installation":
+        wheels = tmp_path / "wheels"
+        wheels.mkdir()
+        make_wheel(wheels, "big_package", "1.0", f"DATA = {os.urandom(2 * MEGABYTE).hex()!r}")
+        data = archive(requirements=f"--no-index\n--find-links {wheels}\nbig-package==1.0\n")
+    else:
+        size = 4 * MEGABYTE if where == "download" else 1400_000
+        data = archive(**{"data.bin": os.urandom(size // 2).hex()})
     with SandboxDirector(period=1.0) as director:
-        big = archive(**{"data.bin": os.urandom(2 * MEGABYTE).hex()})
-        director.offer("big", big, to=["node-1"])
+        director.offer("big", data, to=["node-1"])
         settings = config(director.address, disk)
         with running(settings) as node:
             records = node.wait_event(E.REPORT_DELIVERED)
-            assert [r.event for r in records if r.target is S.REPORTING] == [E.EXPERIMENT_UNUSABLE]
+            event = E.REQUIREMENTS_FAILED if where == "installation" else E.EXPERIMENT_UNUSABLE
+            assert [r.event for r in records if r.target is S.REPORTING] == [event]
             assert "the disk is full" in director.reports[0].error_description
             director.offer("good", archive(), to=["node-1"])
             node.wait_event(E.TRAINING_FINISHED)
             assert free(disk) > MEGABYTE
             assert node.stop() is Exit.OK
+
+
+def make_wheel(directory: Path, name: str, version: str, code: str) -> None:
+    """Write a wheel by hand: one module, no build."""
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr(f"{name}.py", code + "\n")
+        told = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n"
+        wheel.writestr(f"{info}/METADATA", told)
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")

@@ -89,7 +89,7 @@ def test_files_are_the_owner_s_alone(tmp_path: Path) -> None:
     store.begin()
     store.append(record())
     names = {path.name for path in (tmp_path / "state").iterdir()}
-    assert {"journal.sqlite3", "journal.sqlite3-wal", "reserve"} <= names
+    assert {"journal.sqlite3", "journal.sqlite3-wal", "reserve-1", "reserve-2"} <= names
     for path in (tmp_path / "state").iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
     store.close()

@@ -30,58 +30,66 @@ def write_many(store: Store) -> None:
         store.append(record(number, cause="x" * 3000))
 
 
-def test_on_a_full_disk_the_reserve_takes_the_record_and_the_last_ones_after_it(disk: Path) -> None:
+def test_on_a_full_disk_the_room_kept_back_takes_the_records_up_to_the_last(disk: Path) -> None:
     store = opened(disk / "state")
     store.append(started())
     ballast = fill(disk)
     assert free(disk) == 0
-    number = 1
-    while not store.exhausted:
-        number += 1
-        store.append(training(number, cause="x" * 3000))
-        assert number < 100
+    number = write_until(store, "short_of_room", 2)
+    assert store.journal()[-1].number == number, "no record was lost"
+    assert (disk / "state" / "reserve-2").exists()
+    fill(disk)  # whatever filled the disk takes what was given up
+    number = write_until(store, "out_of_room", number + 1)
+    assert not store.regain()
     # A verdict with the longest text that goes out, and the end.
     store.append(record(number + 1, report=REPORT, cause="x" * 65536))
     store.append(ended(number + 2, State.REPORTING, Event.STORE_FAILED))
-    assert len(store.journal()) == number + 2
+    assert [line.number for line in store.journal()] == list(range(1, number + 3))
     store.close()
-    assert not (disk / "state" / "reserve").exists()
+    assert not list((disk / "state").glob("reserve*"))
     ballast.unlink()
     store = opened(disk / "state", "two")
     assert len(store.journal("one")) == number + 2
     assert [one.ended for one in store.sessions()] == ["store", ""]
     assert store.reports() == (REPORT,)
-    assert (disk / "state" / "reserve").stat().st_blocks * 512 >= reserve.SIZE, "it is made again"
+    kept = [path.stat().st_blocks * 512 for path in (disk / "state").glob("reserve-*")]
+    assert len(kept) == 2
+    assert min(kept) >= reserve.SIZE, "they are made again"
     store.close()
 
 
-def test_a_shortage_that_passes_is_survived(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def write_until(store: Store, mark: str, number: int) -> int:
+    """Write records from `number` on until the store says so; give the last number."""
+    while True:
+        store.append(training(number, cause="x" * 3000))
+        if getattr(store, mark):
+            return number
+        number += 1
+        assert number < 200
+
+
+def test_a_shortage_that_passes_is_survived(disk: Path) -> None:
     """Something else filled the disk for a moment: an experiment's archive, for example, that was given up."""
     store = opened(disk / "state")
     ballast = fill(disk)
-    release = reserve.Reserve.release
-
-    def release_and_more(self: reserve.Reserve) -> bool:
-        ballast.unlink(missing_ok=True)
-        return release(self)
-
-    monkeypatch.setattr(reserve.Reserve, "release", release_and_more)
-    for number in range(1, 20):
-        store.append(training(number, cause="x" * 3000))
-    assert not ballast.exists()
-    assert not store.exhausted
-    assert (disk / "state" / "reserve").exists()
-    assert len(store.journal()) == 19
+    number = write_until(store, "short_of_room", 1)
+    store.append(training(number + 1))
+    assert not store.regain()
+    ballast.unlink()
+    assert store.regain()
+    assert (disk / "state" / "reserve-1").exists()
+    store.append(training(number + 2))
+    assert len(store.journal()) == number + 2
     store.close()
 
 
 def test_without_a_reserve_the_record_is_refused_whole(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     (disk / "state").mkdir()
     Store(disk / "state", session="nothing yet").close()
-    fill(disk, leave=128 * 1024)
+    fill(disk, leave=96 * 1024)
     store = opened(disk / "state")
     assert "there is no room" in caplog.text
-    assert not (disk / "state" / "reserve").exists()
+    assert not list((disk / "state").glob("reserve-1"))
     words = "cannot be written: its disk is full; make room there, or give another place"
     with pytest.raises(StoreError, match=words):
         write_many(store)

@@ -20,7 +20,7 @@ from fedenvoy.ports import DirectorPort, Engine, ExperimentFiles
 from fedenvoy.review import ReviewError, decide
 from fedenvoy.workspace.environments import RequirementsError
 from fedenvoy.workspace.intake import ArchiveError, receive, unpack
-from fedenvoy.workspace.runs import make_run
+from fedenvoy.workspace.runs import make_run, remove_run
 
 __all__ = ["Fetching", "disk_or"]
 
@@ -82,6 +82,8 @@ class Fetching:
 
     def failed(self, error: Exception, code: str = "environment") -> None:
         """Post that the experiment cannot be used."""
+        if code == "disk" and self._run.directory is not None:
+            remove_run(self._run.directory)  # the journal may lie on the same disk, and needs room to say so
         self._post(
             Problem(
                 event=Event.EXPERIMENT_UNUSABLE,

@@ -18,7 +18,8 @@ from fedenvoy.app.connection import Connection
 from fedenvoy.app.control import controllable
 from fedenvoy.app.dispatcher import Dispatcher
 from fedenvoy.app.jobs import Jobs
-from fedenvoy.app.past import carried_over, keeper, open_store
+from fedenvoy.app.keeper import Keeper
+from fedenvoy.app.past import carried_over, open_store
 from fedenvoy.app.signals import answered
 from fedenvoy.app.site import Site
 from fedenvoy.commands import End, Record
@@ -146,10 +147,12 @@ class Node:
         clean_leftovers(site.node_dir)
         store = open_store(config.agent, site.node_dir, self.session)
         stack.callback(store.close)
+        keeper = Keeper(store, self._post)
+        stack.callback(keeper.close)
         core = Core(config.agent, session=self.session, now=time.monotonic(), carried=carried_over(store))
         loop = Loop(
             core,
-            persist=keeper(store, self._post),
+            persist=keeper.keep,
             dispatch=lambda c: dispatcher.dispatch(c),  # noqa: PLW0108 - made below
             observe=self._after_step,
         )

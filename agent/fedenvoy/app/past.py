@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
-from fedenvoy_statecharts import Event
-
-from fedenvoy.commands import Record
 from fedenvoy.config import AgentSettings
 from fedenvoy.core import CarriedOver
-from fedenvoy.events import Post, Problem
 from fedenvoy.logs import bounded
 from fedenvoy.store import LastSession, Store
 
-__all__ = ["carried_over", "keeper", "open_store"]
+__all__ = ["carried_over", "open_store"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,15 +54,3 @@ def _tell(last: LastSession) -> None:
 def carried_over(store: Store) -> CarriedOver:
     """Give what the core takes over from earlier sessions."""
     return CarriedOver(store.reports(), store.settled(), store.paused())
-
-
-def keeper(store: Store, post: Post) -> Callable[[Record], None]:
-    """Make the function that writes the records, and ends the session when the room for them is used up."""
-
-    def keep(record: Record) -> None:
-        store.append(record)
-        if store.exhausted:
-            text = "the disk that holds the journal is full"
-            post(Problem(event=Event.STORE_FAILED, text=text, code="store"))
-
-    return keep

@@ -15,6 +15,7 @@ from fedenvoy.commands import Launch, Prepare
 from fedenvoy.engines.process import ChildResult, child_environment, run_child
 from fedenvoy.events import Message, Post, Problem, RunEnded
 from fedenvoy.workspace.environments import RequirementsError
+from fedenvoy.workspace.runs import remove_run
 
 __all__ = ["Preparing", "Training"]
 
@@ -62,6 +63,8 @@ class Preparing:
 
     def failed(self, error: Exception, code: str = "environment", detail: str = "") -> None:
         """Post that there is no environment."""
+        if code == "disk" and self._run.directory is not None:
+            remove_run(self._run.directory)  # the journal may lie on the same disk, and needs room to say so
         scopes = self._command.scopes
         self._post(Problem(event=Event.REQUIREMENTS_FAILED, scopes=scopes, text=str(error), code=code, detail=detail))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 from pathlib import Path
 
 __all__ = ["Reserve"]
 
-SIZE = 256 * 1024
-"""Bytes: room for some sixty pages of the journal, which is more than an end with a long verdict needs."""
+SIZE = 128 * 1024
+"""Bytes: room for some thirty pages of the journal, which is more than an end with a long verdict needs."""
 _NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
@@ -26,20 +27,22 @@ class Reserve:
     def __init__(self, path: Path, size: int = SIZE) -> None:
         self._path = path
         self._size = size
+        self._guard = threading.Lock()
 
     def make(self) -> bool:
-        """Take the room, unless that is done; tell whether it is taken."""
-        try:
-            if self._path.stat().st_blocks * 512 >= self._size:
-                return True
-        except OSError:
-            pass
-        try:
-            self._allocate()
-        except OSError:
-            self.release()
-            return False
-        return True
+        """Take the room, unless that is done; tell whether it is taken. Thread-safe."""
+        with self._guard:
+            try:
+                if self._path.stat().st_blocks * 512 >= self._size:
+                    return True
+            except OSError:
+                pass
+            try:
+                self._allocate()
+            except OSError:
+                self._give_back()
+                return False
+            return True
 
     def _allocate(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -57,7 +60,11 @@ class Reserve:
                 os.fsync(descriptor)
 
     def release(self) -> bool:
-        """Give the room back; tell whether there was any."""
+        """Give the room back; tell whether there was any. Thread-safe."""
+        with self._guard:
+            return self._give_back()
+
+    def _give_back(self) -> bool:
         try:
             had = self._path.stat().st_size > 0
             os.truncate(self._path, 0)  # some full file systems can still cut a file, but not remove one

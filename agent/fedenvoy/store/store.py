@@ -61,11 +61,13 @@ class Store(Reading):
         self._session = session
         self._settings = settings or JournalSettings()
         self._clock = clock
-        self._reserve = Reserve(directory / "reserve")
+        self._spare, self._last = Reserve(directory / "reserve-1"), Reserve(directory / "reserve-2")
         self._number = 0
         self._appended = 0
-        self.exhausted = False
-        """Whether the disk is full and the reserve is used up: the session must end, for a last record still fits."""
+        self.short_of_room = False
+        """Whether room was given up for a record: there is some for a few more, until `regain` says otherwise."""
+        self.out_of_room = False
+        """Whether that was the last room: the session must end now, while its last record still fits."""
         path = directory / JOURNAL
         refuse_network(directory)
         with told(path, "opened"):
@@ -118,7 +120,7 @@ class Store(Reading):
                 self._db.close()
                 self._db = self._begin_anew(self._path, error)
                 last = self._begin(verdict)
-        if not self._reserve.make():
+        if not self.regain():
             logger.warning(
                 "there is no room for %s: on a full disk the end of a session may be lost", self._path.parent
             )
@@ -136,7 +138,7 @@ class Store(Reading):
     def append(self, record: Record) -> None:
         """Write a record, with the report and the memory it carries, in one transaction.
 
-        Where the disk is full the reserve is given up for it, and `exhausted` tells whether that was the last room.
+        Where the disk is full the room that is kept back is given up for it, first a part, then all; see `regain`.
 
         Raises:
             StoreError: Nothing of it was written.
@@ -146,14 +148,31 @@ class Store(Reading):
             try:
                 self._write(record)
             except (sqlite3.OperationalError, OSError) as error:
-                if not self._reserve.release():
+                if not any(self._write_into(reserve, record, error) for reserve in (self._spare, self._last)):
                     raise
-                self._write(record)
-                self.exhausted = not self._reserve.make()
-                logger.warning("%s could only be written when its reserve was given up (%s)", self._path, error)
         self._appended += 1
         if self._appended % PRUNE_EVERY == 0:
             self._prune()
+
+    def _write_into(self, reserve: Reserve, record: Record, error: Exception) -> bool:
+        """Give up a reserve and write a record; tell whether that succeeded."""
+        if not reserve.release():
+            return False
+        logger.warning("%s cannot be written (%s): room that was kept back is given up", self._path, error)
+        self.short_of_room = True
+        self.out_of_room = reserve is self._last
+        try:
+            self._write(record)
+        except (sqlite3.OperationalError, OSError):
+            return False
+        return True
+
+    def regain(self) -> bool:
+        """Take the room that is kept back again; tell whether all is there. Thread-safe, unlike the rest."""
+        if self._last.make() and self._spare.make():
+            self.short_of_room = self.out_of_room = False
+            return True
+        return False
 
     def _write(self, record: Record) -> None:
         now = self._clock()
