@@ -14,8 +14,9 @@ __all__ = ["Child", "Ending", "Nursery"]
 LOOK = 5.0
 """Seconds between two tries of a process to reach its aggregator."""
 PATIENCE = 600.0
-"""Seconds after which a process whose experiment was replaced under its own name gives up: its client is bounded. In
-every other case it is the agent that must find out that nobody drives the run."""
+"""Seconds without its aggregator after which a process gives up (`agent.aggregator_timeout`). The real one does so
+whatever the reason; here only where its experiment was replaced under its own name, which the agent cannot know: in
+every other case the agent itself must find out that nobody drives the run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,8 +176,8 @@ class Workshop:
                 self._tell(RunEnded(event=Event.TRAINING_FINISHED, scopes=command.scopes), job)
             elif ending is not None:
                 text = f"the process ended: {ending.code}"
-                problem = Problem(event=Event.TRAINING_FAILED, scopes=command.scopes, text=text, code=ending.code)
-                self._tell(problem, job)
+                event = Event.EXPERIMENT_ORPHANED if ending.code == "aggregator" else Event.TRAINING_FAILED
+                self._tell(Problem(event=event, scopes=command.scopes, text=text, code=ending.code), job)
             job.finish()
 
         child.on_end = ended
