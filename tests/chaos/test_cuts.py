@@ -104,6 +104,7 @@ def run_table(root: Path, kinds: Iterable[str]) -> dict[str, str]:
         return {name: words for name, done in running.items() if (words := done.result())}
 
 
+@pytest.mark.timeout(300)
 def test_B1_B12_packets_that_vanish_in_any_state_lose_nothing(tmp_path: Path) -> None:
     assert run_table(tmp_path, ["swallow"]) == {}
 

@@ -109,6 +109,7 @@ def kill_again_and_again(root: Path, records: Sequence[int]) -> None:
         Kills(root, stack).run(records)
 
 
+@pytest.mark.timeout(300)
 def test_B6_B83_twenty_kills_of_the_agent_lose_nothing(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         halves = [

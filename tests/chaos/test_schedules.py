@@ -18,6 +18,7 @@ def judge(campaign: Campaign) -> None:
     assert len(campaign.outcomes) == campaign.wanted
 
 
+@pytest.mark.timeout(300)
 def test_ten_schedules_lose_nothing() -> None:
     judge(run_seeds(COMMIT_TIER, JOBS))
 
