@@ -17,7 +17,7 @@ from support.sources import source_path
 
 from chaos.place import NODE, Place
 from chaos.processes import MARK, Seen, kill, marked
-from chaos.replay import Line, read_journal, read_outbox
+from chaos.replay import Line, read_ends, read_journal, read_outbox
 
 __all__ = ["SETTINGS", "Agent", "environment", "wait_for"]
 
@@ -168,6 +168,11 @@ class Agent:
         """Give the ids of the verdicts that have not been sent."""
         path = self.place.journal
         return read_outbox(path) if path is not None else ()
+
+    def ends(self) -> tuple[str, ...]:
+        """Give how each session ended, in one word; empty where it goes on."""
+        path = self.place.journal
+        return read_ends(path) if path is not None else ()
 
     def session(self) -> list[Line]:
         """Give the lines of the present session; none while the process has not written its first."""

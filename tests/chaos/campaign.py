@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +23,14 @@ from chaos.schedule import draw
 from chaos.storm import Outcome, run
 
 __all__ = ["Campaign", "command", "run_seeds"]
+
+
+def _commit() -> str:
+    """Name the sources; empty where they are not under version control."""
+    root = Path(__file__).parents[2]
+    argv = ["git", "describe", "--always", "--dirty=+"]
+    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def command(seed: int) -> str:
@@ -65,6 +74,7 @@ class Campaign:
             "what": "the real agent process among seeded schedules of real faults",
             "date": datetime.now(tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
             "version": __version__,
+            "commit": _commit(),
             "python": platform.python_version(),
             "cores": len(os.sched_getaffinity(0)),
             "wanted": self.wanted,

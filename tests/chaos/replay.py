@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedenvoy_statecharts import LIFECYCLE, WAITING, Effect, Event, Row, State
 
-__all__ = ["Line", "illegal", "read_journal", "read_outbox", "sent", "verdicts"]
+__all__ = ["Line", "illegal", "read_ends", "read_journal", "read_outbox", "sent", "verdicts"]
 
 _COLUMNS = "session, number, entry, run, link, row, source, event, target, internal, experiment, cause, outcome, at"
 _ROWS: dict[str, Row] = dict(LIFECYCLE.named_rows())
@@ -60,6 +60,12 @@ def read_outbox(path: Path) -> tuple[str, ...]:
     """Read the ids of the verdicts that wait to be sent."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
         return tuple(identity for (identity,) in db.execute("SELECT id FROM outbox ORDER BY id"))
+
+
+def read_ends(path: Path) -> tuple[str, ...]:
+    """Read how each session ended, in one word; empty where it goes on."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+        return tuple(word for (word,) in db.execute("SELECT ended FROM sessions ORDER BY number"))
 
 
 def verdicts(lines: Sequence[Line], *, reported: bool = False) -> list[Line]:

@@ -92,7 +92,11 @@ class Schedule:
 def draw(seed: int) -> Schedule:
     """Draw a schedule; the same seed gives the same one, always and everywhere."""
     rng = random.Random(seed)
-    settings = {"on_stop": rng.choice(("leave", "report")), "drain_timeout": rng.choice((0.5, 2.0))}
+    settings = {
+        "on_stop": rng.choice(("leave", "report")),
+        "on_interrupted": rng.choice(("resume", "resume", "fail")),
+        "drain_timeout": rng.choice((0.5, 2.0)),
+    }
     acts = tuple(_draw_act(rng, number) for number in range(rng.choice((1, 1, 2, 2, 3))))
     return Schedule(seed, settings, acts)
 
