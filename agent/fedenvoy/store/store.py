@@ -176,6 +176,9 @@ class Store(Reading):
 
     def _write(self, record: Record) -> None:
         now = self._clock()
+        if self._number and _is_plain(record):
+            _execute(self._db, _INSERT, _line(self._number, record, now))  # a transaction by itself
+            return
         with self._transaction() as db:
             number = self._number or sessions.number_of(db, self._session, __version__, now)
             _insert(db, number, record, now)
@@ -227,9 +230,14 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _insert(db: sqlite3.Connection, session: int, record: Record, now: float) -> None:
-    report = record.report
-    line = (
+def _is_plain(record: Record) -> bool:
+    """Whether a record is one line and nothing else, as most are."""
+    more = record.report or record.settled or record.delivered or record.forgotten or record.paused is not None
+    return not more and record.target is not State.STOPPED
+
+
+def _line(session: int, record: Record, now: float) -> tuple[object, ...]:
+    return (
         session,
         record.number,
         now,
@@ -244,10 +252,14 @@ def _insert(db: sqlite3.Connection, session: int, record: Record, now: float) ->
         record.experiment,
         record.attempt,
         record.cause,
-        record.digest or (report.digest if report else ""),
+        record.digest or (record.report.digest if record.report else ""),
         record.outcome,
     )
-    _execute(db, _INSERT, line)
+
+
+def _insert(db: sqlite3.Connection, session: int, record: Record, now: float) -> None:
+    _execute(db, _INSERT, _line(session, record, now))
+    report = record.report
     if report:
         row = (report.id, now, report.experiment, report.verdict.value, report.code, report.text, report.digest)
         _execute(db, "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", row)
