@@ -203,14 +203,15 @@ def test_B84_shutdown_matrix(scene: Scene, case: Case) -> None:
 def test_B79_a_third_signal_ends_a_process_whose_owner_hangs(scene: Scene) -> None:
     """Also where Python code of the main thread is not reached any more, as during a write to a dead disk."""
     code = (
-        "import ctypes, sys\n"
+        "import ctypes, signal, sys\n"
         "from fedenvoy.store import Store\n"
         "usual = Store.append\n"
         "def append(self, record):\n"
         "    usual(self, record)\n"
         "    if str(record.target) == 'Idle':\n"
         "        print('now it hangs')\n"
-        "        while True: ctypes.CDLL(None).sleep(600)\n"
+        "        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})\n"
+        "        ctypes.CDLL(None).sleep(600)\n"
         "Store.append = append\n"
         "from fedenvoy.cli import main\n"
         "sys.argv[0] = 'fedenvoy'\n"
