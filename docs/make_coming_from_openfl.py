@@ -71,8 +71,9 @@ LIMITS = """
 ## Limits that stay
 
 - Under mutual TLS the 1.6 director drops failure reports without a word. The agent says "sent", never "received".
-- An experiment that failed is "failed" for some seconds and then "finished" for the director, and the collaborators of
-  the healthy nodes go on asking for an aggregator that is gone, with OpenFL's envoy and with ours.
+- An experiment that failed is "failed" for some seconds and then "finished" for the director. The collaborators of the
+  healthy nodes are told nothing: with OpenFL's envoy they ask for their aggregator for ever, with ours for
+  `agent.aggregator_timeout` (10 minutes).
 - The wheel needs Python 3.10 or newer; archives hold pickles, so the experiment's interpreter (`agent.python`) must be
   of the submitter's minor version.
 """

@@ -23,6 +23,10 @@ _ORPHANED = "aggregator"
 """The child's code for: nobody drives this run any more."""
 
 
+def _not_its_fault(kind: str) -> str:
+    return "environment" if kind in {"resolution", "other"} else kind
+
+
 class Preparing:
     """The work of one `Prepare` command.
 
@@ -55,7 +59,8 @@ class Preparing:
                 cancel=cancel,
             )
         except RequirementsError as error:
-            self.failed(error, error.kind, error.tail)
+            own = bool(run.files.requirements)  # else what cannot be installed is the site's or the engine's
+            self.failed(error, error.kind if own else _not_its_fault(error.kind), error.tail)
         except OSError as error:
             self.failed(error, disk_or("environment", error))
         else:

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from fedenvoy.cancel import Cancel
     from fedenvoy.ports import RunSpec
 
-__all__ = ["ChildResult", "child_environment", "run_child", "visible_devices"]
+__all__ = ["CODES", "ChildResult", "child_environment", "run_child", "visible_devices"]
 
 # What belongs to the agent's own interpreter, or to its service manager, and would mislead another process.
 _DROPPED = frozenset(
     {"PYTHONHOME", "PYTHONSAFEPATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
     | {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 )
+CODES = frozenset({"exit N", "signal N", "exception", "start", "shard", "environment", "timeout", "aggregator"})
+"""All codes of a result; see docs/errors.md."""
 _SAID = ("aggregator", "environment")
 """The codes that an engine's program may give (see `engines/child/bootstrap.py`)."""
 
