@@ -65,7 +65,7 @@ def desk(tmp_path: Path) -> Desk:
 def home(tmp_path: Path, desk: Desk) -> Path:
     """Give a node's directory whose shard descriptor is there once the file `go` is."""
     home = tmp_path / "home"
-    write_home(home, desk.state, grace=1.0, drain=30.0)
+    write_home(home, desk.state, grace=1.0, stop=0.3, drain=30.0)
     shard = (home / "my_shard.py").read_text()
     waits = "import time\nwhile not __import__('pathlib').Path('go').exists():\n    time.sleep(0.02)\n"
     (home / "my_shard.py").write_text(f"{shard}\n{waits}")
@@ -312,12 +312,15 @@ def test_forget_lets_a_settled_archive_run_again(desk: Desk, director: SandboxDi
         assert not desk.status()["declined"]
         director.offer("exp", archive(BROKEN), to=["node-1"])
         node.wait_event(E.TRAINING_FAILED, times=2)
+    assert [(one["experiment"], one["until"]) for one in desk.status()["declined"]] == [("exp", None)]
 
 
-def test_stop_withdraw_tells_the_director_and_ends(
+def test_B53_stop_withdraw_tells_the_director_and_ends(
     home: Path, desk: Desk, director: SandboxDirector, tmp_path: Path
 ) -> None:
-    director.offer("exp", archive(endless(tmp_path / "never")), to=["node-1"])
+    """Also where the experiment's process takes longer to end than a stop gives to the telling."""
+    stubborn = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + endless(tmp_path / "never")
+    director.offer("exp", archive(stubborn), to=["node-1"])
     with agent(home, director) as program:
         program.wait_line("--> Training")
         assert "has stopped" in desk.say("stop", "--withdraw", "--wait", "60")

@@ -132,28 +132,29 @@ def test_the_journal_of_a_killed_agent_is_read_with_what_it_wrote_last(tmp_path:
     assert after["journal.sqlite3-wal"] == before["journal.sqlite3-wal"]
 
 
-def test_looking_again_and_again_never_stands_in_the_writer_s_way(tmp_path: Path) -> None:
+def test_looking_stands_in_no_writer_s_way_and_sees_whole_moments(tmp_path: Path) -> None:
     store = Store(tmp_path, session="s")
     store.append(LIFE[0])
     over = threading.Event()
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []
 
     def look() -> None:
         while not over.is_set():
-            last = read_history(tmp_path).last
-            assert last is not None
-            seen.append(last.number)
+            found = read_history(tmp_path)
+            seen.append((found.last.number if found.last else 0, len(found.outbox) + 1))
 
     looking = threading.Thread(target=look)
     looking.start()
     try:
         for number in range(2, 200):
-            store.append(record(number, E.HEALTH_CHECKED, S.IDLE, source=S.IDLE, internal=True))
+            report = Report(f"s-{number}", "exp", Verdict.FAILED)
+            store.append(record(number, E.TRAINING_FAILED, S.REPORTING, source=S.TRAINING, report=report))
     finally:
         over.set()
         looking.join()
     store.close()
     assert seen == sorted(seen)
+    assert all(number == verdicts for number, verdicts in seen), "a record and its verdict are one"
     assert read_history(tmp_path).last == store_last(tmp_path)
 
 
