@@ -18,6 +18,8 @@ from chaos.replay import illegal, sent, verdicts
 TIME = 60.0
 TWENTY = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 6, 7, 8, 5, 9, 6, 7, 4, 3, 11)
 """The number of the record of each session upon which it is killed: from the very start to the second experiment."""
+HELD_IN = ("", "Training", "", "Reporting")
+"""Some sessions are held where they would be only for a moment, so that they are killed there."""
 
 
 class Kills:
@@ -28,6 +30,7 @@ class Kills:
         self.director = stack.enter_context(SandboxDirector(period=1.0, chunk_size=256, reoffers=True))
         self.agent = stack.enter_context(Agent(self.place, self.director.address.port))
         self.submitted: list[str] = []
+        self.held_in = ""
         self._registrations = 0
 
     def submit(self) -> None:
@@ -35,7 +38,8 @@ class Kills:
         number = len(self.submitted)
         experiment = Experiment(f"exp-{number}", "fail" if number % 2 else "leave", installs=number % 7 == 3)
         name, director = experiment.name, self.director
-        self.place.open_gate(name)
+        if self.held_in != "Training":
+            self.place.open_gate(name)
         director.offer(
             name,
             self.place.archive(experiment),
@@ -58,17 +62,30 @@ class Kills:
     def _sessions_are_closed(self) -> None:
         assert self.agent.ends() == ("killed",) * (self.agent.starts - 1) + ("",)
 
-    def kill_at(self, record: int) -> None:
-        """Kill it upon a record of its present session; where it has nothing to do, it gets an experiment."""
+    def kill_at(self, record: int, held_in: str) -> None:
+        """Kill it upon a record of its present session; where it has nothing to do, it gets an experiment.
+
+        Args:
+            record: The record's number.
+            held_in: The state in which it is held, and killed should it come there first; empty: none.
+
+        """
+        self.held_in = held_in
+        held = self.director.hold("SetExperimentFailed") if held_in == "Reporting" else None
 
         def come() -> bool:
             session = self.agent.session()
             if not self.unfinished() and any(line.target == "Idle" for line in session):
                 self.submit()
-            return len(session) >= record
+            return bool(session) and (len(session) >= record or session[-1].target == held_in)
 
         assert wait_for(come, TIME), self.agent.told()[-2000:]
         self.agent.kill()
+        self.held_in = ""
+        for name in self.submitted:
+            self.place.open_gate(name)
+        if held is not None:
+            held.release()
 
     def unfinished(self) -> list[str]:
         """Give the experiments that the director would still offer."""
@@ -81,9 +98,9 @@ class Kills:
     def run(self, records: Sequence[int]) -> None:
         """Kill it upon each of these; then let it be, and judge."""
         self.submit()
-        for record in records:
+        for number, record in enumerate(records):
             self.start()
-            self.kill_at(record)
+            self.kill_at(record, HELD_IN[number % len(HELD_IN)])
         self.start()
         self.submit()
         assert wait_for(self.at_home, TIME), [str(line) for line in self.agent.session()]
