@@ -130,8 +130,8 @@ def test_the_page_about_services_says_the_same_of_each_code() -> None:
     [
         *("PrivateDevices", "DevicePolicy", "DeviceAllow", "ProtectClock"),
         *("MemoryDenyWriteExecute", "RestrictNamespaces", "PrivateUsers", "SystemCallFilter", "ProtectHostname"),
-        *("ProtectKernelTunables", "ProtectKernelLogs", "ProtectControlGroups", "ProtectProc", "ProcSubset"),
-        *("RestrictAddressFamilies", "DynamicUser", "NoExecPaths", "PrivateNetwork", "IPAddressDeny"),
+        *("ProtectKernelTunables", "ProtectKernelLogs", "RestrictAddressFamilies", "DynamicUser"),
+        *("NoExecPaths", "PrivateNetwork", "IPAddressDeny"),
     ],
 )
 def test_nothing_keeps_experiments_from_gpus_compilers_environments_or_user_namespaces(name: str) -> None:
