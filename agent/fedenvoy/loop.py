@@ -64,7 +64,7 @@ class Loop:
         self._dispatch = dispatch
         self._observe = observe
         self._clock = clock
-        self._mailbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._mailbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._due: list[_Due] = []
         self._armed: dict[Timer, _Due] = {}
         self._order = itertools.count()
@@ -79,10 +79,6 @@ class Loop:
     def post(self, message: Message) -> None:
         """Tell the owner thread that something happened. Thread-safe, reentrant (for signal handlers), never blocks."""
         self._mailbox.put(message)
-
-    def wake(self) -> None:
-        """Let the owner thread come back to Python code once, to run a signal's handler. Thread-safe, never blocks."""
-        self._mailbox.put(None)
 
     def run(self) -> End:
         """Work until the session ends; the calling thread is the owner. Give how it ended."""
@@ -117,7 +113,7 @@ class Loop:
             message = self._mailbox.get(timeout=timeout)
         except queue.Empty:
             return
-        if message is not None and self.end is None:
+        if self.end is None:
             self._step(self._core.handle(message, self._clock()))
 
     def _next(self) -> Message | None:

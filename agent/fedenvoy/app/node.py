@@ -88,12 +88,6 @@ class Node:
         """Ask for an end at once. Thread-safe, returns at once."""
         self._post(Message(event=Event.ABORT_REQUESTED))
 
-    def wake(self) -> None:
-        """Let the owner thread look up from its mailbox: a signal may wait for it. Thread-safe, returns at once."""
-        loop = self._loop
-        if loop is not None:
-            loop.wake()
-
     def cancel(self, reason: str) -> None:
         """End the experiment in hand; the director is told. Does nothing when there is none. Thread-safe."""
         text = f"cancelled on this node: {reason}"
