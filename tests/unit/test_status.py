@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,7 +84,7 @@ def test_what_else_can_be_the_reason() -> None:
     declined = step(
         E.EXPERIMENT_OFFERED, S.IDLE, "declined: it finished here; looked at again in 4 s", experiment="exp"
     )
-    assert why(S.IDLE, declined) == ("the last offer, 'exp', was declined: it finished here; looked at again in 4 s")
+    assert why(S.IDLE, declined) == ("the last offer, 'exp', was declined: it finished here")
     assert why(S.IDLE, step(E.POLL_FAILED, S.IDLE, "UNKNOWN: oops")) == (
         "waiting for offers failed, and is tried again: UNKNOWN: oops"
     )
@@ -175,6 +177,17 @@ def test_nothing_from_outside_reaches_a_terminal_as_it_is() -> None:
     text = written(hostile)
     assert all(line.isprintable() for line in text.splitlines())
     json.dumps(hostile.as_dict())
+
+
+def test_the_page_describes_every_key() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "control.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    found = full().as_dict()
+    assert table.keys() >= found.keys()
+    for key, value in found.items():
+        for one in value[:1] if isinstance(value, tuple) else [value]:
+            for inner in one if isinstance(one, dict) else ():
+                assert f"`{inner}`" in table[key], f"{key}.{inner}"
 
 
 def test_the_keys_are_those_of_version_1() -> None:

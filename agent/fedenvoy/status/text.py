@@ -117,7 +117,7 @@ def _told(step: Transition) -> str:
     words = f"{step.source or '*'} --{step.event}--> {step.target}"
     if step.experiment:
         words += f"  {_quoted(step.experiment)}"
-    if step.cause:
+    if step.cause and step.cause != repr(step.experiment):
         words += f"  {_safe(step.cause)}"
     return words
 

@@ -99,7 +99,8 @@ def _idle(case: _Case) -> str:
     if case.paused:
         return "this node is paused: what the director offers is declined until `fedenvoy resume`"
     if last.cause.startswith("declined: "):
-        return f"the last offer, {last.experiment!r}, was declined: {last.cause.removeprefix('declined: ')}"
+        reason = last.cause.removeprefix("declined: ").partition("; looked at again")[0]  # when, `declined` says better
+        return f"the last offer, {last.experiment!r}, was declined: {reason}"
     if last.event == Event.POLL_FAILED.value:
         return f"waiting for offers failed, and is tried again: {last.cause}"
     return "the director offers no experiment"
