@@ -119,7 +119,7 @@ def run(shard, devices, plan):
             time.sleep(0.01)
     threading.Thread(target=tick, daemon=True).start()
     time.sleep(0.1)
-    ctypes.PyDLL(None).sleep(5)
+    ctypes.PyDLL(None).sleep(4)
     time.sleep(0.1)
     return {"longest": max(after - before for before, after in zip(ticks, ticks[1:]))}
 """
@@ -135,9 +135,9 @@ def run(shard, devices, plan):
             records = node.wait_event(E.TRAINING_FINISHED)
             (finished,) = [record for record in records if record.event is E.TRAINING_FINISHED]
             longest = float(finished.cause.partition("=")[2])
-            assert longest > 4.5, "the job did hold the lock"
+            assert longest > 3.5, "the job did hold the lock"
     times = [at for at, running_then in seen if running_then]
-    assert len(times) >= 4, "the director heard of the running experiment all the time"
+    assert len(times) >= 3, "the director heard of the running experiment all the time"
     assert max(after - before for before, after in itertools.pairwise(times)) < 2.5
     assert not node.count(E.HEALTH_MISSED)
 

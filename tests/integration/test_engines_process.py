@@ -18,11 +18,12 @@ import fedenvoy.engines.child as child_scripts
 import pytest
 from fedenvoy.cancel import Cancel, Cancelled
 from fedenvoy.engines.callable import CallableEngine
+from fedenvoy.engines.openfl import OpenflEngine
 from fedenvoy.engines.process import child_environment, run_child, visible_devices
 from fedenvoy.ports import RunSpec
 from fedenvoy.processes import members
 from fedenvoy.workspace.runs import clean_leftovers
-from support.children import SHARD, Pipe, make, run, running
+from support.children import DEADLINE, SHARD, Pipe, make, run, running
 
 
 @pytest.fixture
@@ -229,6 +230,15 @@ def test_a_result_that_user_code_forged_or_broke_is_not_believed(home: Path) -> 
     assert run(make(home, forge.format('{"ok": true}', 4), name="a")).code == "exit 4"
     assert run(make(home, forge.format("[" * 100_000, 0), name="b")).error == "exited with 0 before it was finished"
     assert run(make(home, forge.format('{"ok": true, "metrics": {"a": "b", "c": 1}}', 0), name="c")).metrics == {"c": 1}
+
+
+def test_an_openfl_experiment_on_a_node_without_openfl_is_not_to_blame(home: Path) -> None:
+    python, environment = Path(sys.executable), child_environment(os.environ)
+    result = run_child(
+        make(home, "pass"), OpenflEngine().program(), python, env=environment, grace=DEADLINE, cancel=Cancel()
+    )
+    assert result.code == "environment"
+    assert result.error.startswith(f"the experiment needs OpenFL 1.6, which {python} does not have; install it there")
 
 
 def test_threads_left_behind_do_not_hold_the_end(home: Path) -> None:

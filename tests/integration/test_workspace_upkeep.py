@@ -80,6 +80,7 @@ def test_an_environment_in_use_stays_however_old_it_is(node: Node) -> None:
     assert node.left() == []
 
 
+@pytest.mark.nightly
 def test_nothing_is_removed_where_nothing_is_to_be(node: Node) -> None:
     place = node.build("alpha==1.0").parent.parent
     age(place, 4000)
@@ -87,6 +88,7 @@ def test_nothing_is_removed_where_nothing_is_to_be(node: Node) -> None:
     assert node.left() == [place.name]
 
 
+@pytest.mark.nightly
 def test_what_a_build_that_was_cut_off_left_goes_too(node: Node) -> None:
     place = node.build("alpha==1.0").parent.parent
     (place / ".complete").unlink()
@@ -100,6 +102,7 @@ def test_what_a_build_that_was_cut_off_left_goes_too(node: Node) -> None:
     assert node.left() == []
 
 
+@pytest.mark.nightly
 def test_an_environment_that_is_being_built_is_not_removed(node: Node) -> None:
     place = node.build("alpha==1.0").parent.parent
     age(place, 31)
@@ -167,7 +170,7 @@ def uv_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return arrange
 
 
-@pytest.mark.parametrize("command", ["venv", "pip"])
+@pytest.mark.parametrize("command", [pytest.param("venv", marks=pytest.mark.nightly), "pip"])
 def test_B83_uv_killed_in_a_command_is_this_machine_s_fault_and_leaves_nothing(
     node: Node, command: str, uv_dies: Callable[[str], None]
 ) -> None:
@@ -199,7 +202,7 @@ def test_B83_uv_killed_while_it_builds_takes_its_builders_with_it(node: Node, tm
     assert (error.kind, "killed by signal 9" in str(error)) == ("environment", True)
 
 
-@pytest.mark.parametrize("command", ["venv", "pip"])
+@pytest.mark.parametrize("command", [pytest.param("venv", marks=pytest.mark.nightly), "pip"])
 def test_B83_a_node_whose_uv_is_killed_reports_once_and_goes_on(
     tmp_path: Path, wheels: Path, command: str, uv_dies: Callable[[str], None]
 ) -> None:
