@@ -15,6 +15,7 @@ import click
 
 from fedenvoy.cli_errors import Command
 from fedenvoy.cli_options import node_options
+from fedenvoy.control.protocol import TEXT_LIMIT
 from fedenvoy.errors import AbsentError, AmbiguousError, FedenvoyError, StoreError
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def cancel(reason: str, wait: float, **which: Any) -> None:
     Example:
       fedenvoy cancel --reason "the machine is needed for patients"
     """  # noqa: D301
+    if len(reason) > TEXT_LIMIT:
+        raise click.BadParameter(f"longer than {TEXT_LIMIT} characters", param_hint="--reason")
     place = _place(**which)
     name = _cancelled(place, reason)
     if not name:
@@ -200,7 +203,8 @@ def _place(
     if everybody:
         raise AbsentError(f"no such node keeps its state in {root}; there are {', '.join(map(str, everybody))}")
     raise AbsentError(
-        f"no node keeps its state in {root}; name the directory that `fedenvoy start` was given with --state-dir"
+        f"no node keeps its state in {root}; name the directory that the node was given with --state-dir or "
+        "agent.state_dir"
     )
 
 

@@ -237,6 +237,7 @@ def test_cancel_in_training_tells_the_director(
     with agent(home, director) as program:
         program.wait_line("--> Idle")
         assert "nothing to cancel" in desk.refuse(Exit.ABSENT, "cancel")
+        assert desk.run("cancel", "--reason", "x" * 2001).exit_code == Exit.USAGE
         director.offer("exp", archive(endless(tmp_path / "never")), to=["node-1"])
         program.wait_line("--> Training")
         said = desk.say("cancel", "--reason", "needed for patients", "--wait", "60")
