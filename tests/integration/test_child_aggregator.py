@@ -123,10 +123,15 @@ def test_B46_an_aggregator_that_answers_every_call_with_an_error_is_not_asked_wi
 
 
 FROZEN = """
-import signal, sys, threading
+import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import grpc
-handler = grpc.unary_unary_rpc_method_handler(lambda request, context: (print("called", flush=True), b"tasks")[1])
+def answer(request, context):
+    print("called", flush=True)
+    if sys.argv[2] == "never":
+        threading.Event().wait()
+    return b"tasks"
+handler = grpc.unary_unary_rpc_method_handler(answer)
 server = grpc.server(ThreadPoolExecutor(1))
 service = grpc.method_handlers_generic_handler("openfl.aggregator.Aggregator", {"GetTasks": handler})
 server.add_generic_rpc_handlers((service,))
@@ -138,9 +143,9 @@ threading.Event().wait()
 
 
 @contextmanager
-def process(port: int) -> Iterator[subprocess.Popen[str]]:
-    """An aggregator that can be stopped and killed."""
-    command = [sys.executable, "-c", FROZEN, str(port)]
+def process(port: int, answers: str = "at once") -> Iterator[subprocess.Popen[str]]:
+    """An aggregator that can be stopped and killed; it answers "at once" or "never"."""
+    command = [sys.executable, "-c", FROZEN, str(port), answers]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         try:
             assert child.stdout is not None
@@ -150,15 +155,18 @@ def process(port: int) -> Iterator[subprocess.Popen[str]]:
             child.kill()
 
 
-def test_B46_an_aggregator_that_is_stopped_is_noticed_although_its_connections_stand(
+def test_B46_an_aggregator_that_is_stopped_in_a_call_is_noticed_although_the_connection_stands(
     aggregator: ModuleType, port: int
 ) -> None:
     client = Client(port, aggregator, 1.0)
-    with process(port) as child:
-        assert client.call() == b"tasks"
+    with process(port, "never") as child, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.call)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "called\n"
         child.send_signal(signal.SIGSTOP)
-        with pytest.raises(aggregator.AggregatorGoneError, match=r"has answered nothing for 1 seconds"):
-            client.call()
+        with pytest.raises(aggregator.AggregatorGoneError, match="has answered nothing for 1 seconds"):
+            answer.result(40)
+    assert client.tries == 1
 
 
 def test_B48_an_aggregator_that_is_frozen_for_a_while_gets_the_call_once(aggregator: ModuleType, port: int) -> None:
@@ -211,8 +219,10 @@ def test_B46_time_without_calls_does_not_count_and_an_answer_begins_the_bound_an
         with serving(port, lambda _context: b"more"):
             assert answer.result(20) == b"more"
     assert "answers again" in capfd.readouterr().err
+    begun = time.monotonic()
     with pytest.raises(aggregator.AggregatorGoneError):
         client.call()
+    assert time.monotonic() - begun > 1.5
 
 
 @pytest.mark.nightly
