@@ -73,7 +73,8 @@ def test_a_shortage_that_lasts_ends_the_session(bench: Bench, monkeypatch: pytes
     assert message.cause == "store: the disk that holds the journal is full"
 
 
-def test_the_last_room_ends_the_session_at_once(bench: Bench) -> None:
+def test_the_last_room_ends_the_session_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "GRACE", 1000.0)
     fill(bench.directory)
     bench.keep_until("short_of_room")
     fill(bench.directory)

@@ -47,6 +47,7 @@ def test_a_pause_and_its_end_outlive_the_session(tmp_path: Path) -> None:
     store.append(record(2))
     store.close()
     store = Store(tmp_path, session="two")
+    store.begin()
     assert store.paused()
     store.append(record(1, event=Event.RESUME_REQUESTED, paused=False))
     store.close()

@@ -137,6 +137,19 @@ def test_a_damaged_outbox_is_noticed_at_the_start_and_not_when_it_is_wanted(tmp_
     assert len(aside(tmp_path)) == 1
 
 
+def test_a_page_that_no_start_reads_is_looked_at_after_a_session_that_was_killed(
+    tmp_path: Path, killed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pages = killed.stat().st_size // PAGE
+    break_page(killed, next(page for page in range(pages // 2, pages) if page not in root_pages(killed).values()))
+    with caplog.at_level(logging.ERROR):
+        store = works(tmp_path)
+    assert store.reports() == (REPORT,)
+    store.close()
+    assert len(aside(tmp_path)) == 1
+    assert "the journal is damaged" in caplog.text
+
+
 def test_a_page_that_is_damaged_while_the_agent_runs_ends_the_session_and_the_next_one_recovers(
     tmp_path: Path, stopped: Path
 ) -> None:

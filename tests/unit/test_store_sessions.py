@@ -139,6 +139,14 @@ def test_a_run_whose_verdict_is_made_already_is_told_once(tmp_path: Path) -> Non
     store.close()
 
 
+def test_a_run_whose_verdict_came_with_the_end_was_not_interrupted(tmp_path: Path) -> None:
+    session(tmp_path, "one", started(), training(2), ended(3, S.TRAINING, E.ABORT_REQUESTED, report=REPORT))
+    assert session(tmp_path, "two", verdict="so it is") == LastSession("one", "aborted", "", told=False)
+    store = look(tmp_path)
+    assert store.reports() == (REPORT,)
+    store.close()
+
+
 def test_starts_that_die_before_their_first_record_change_nothing_twice(tmp_path: Path) -> None:
     session(tmp_path, "one", started(), training(2))
     session(tmp_path, "two", verdict="it was interrupted")
