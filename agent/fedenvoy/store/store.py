@@ -26,6 +26,7 @@ from fedenvoy.store.reading import JOURNAL, JournalEntry, Reading
 from fedenvoy.store.reserve import Reserve
 from fedenvoy.store.retention import prune
 from fedenvoy.store.schema import VERSION, upgrade
+from fedenvoy.store.writing import insert, insert_line, is_plain, text
 
 __all__ = ["Store"]
 
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 PRUNE_EVERY = 10_000
 """Records between two looks at the bounds while a session lasts."""
-_INSERT = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Store(Reading):
@@ -176,14 +176,14 @@ class Store(Reading):
 
     def _write(self, record: Record) -> None:
         now = self._clock()
-        if self._number and _is_plain(record):
-            _execute(self._db, _INSERT, _line(self._number, record, now))  # a transaction by itself
+        if self._number and is_plain(record):
+            insert_line(self._db, self._number, record, now)  # a transaction by itself
             return
         with self._transaction() as db:
             number = self._number or sessions.number_of(db, self._session, __version__, now)
-            _insert(db, number, record, now)
+            insert(db, number, record, now)
             if record.target is State.STOPPED:
-                sessions.end(db, number, record, _text(record.experiment), now)
+                sessions.end(db, number, record, text(record.experiment), now)
         self._number = number
 
     @contextlib.contextmanager
@@ -228,61 +228,3 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-def _is_plain(record: Record) -> bool:
-    """Whether a record is one line and nothing else, as most are."""
-    more = record.report or record.settled or record.delivered or record.forgotten or record.paused is not None
-    return not more and record.target is not State.STOPPED
-
-
-def _line(session: int, record: Record, now: float) -> tuple[object, ...]:
-    return (
-        session,
-        record.number,
-        now,
-        record.entry,
-        record.run,
-        record.link,
-        record.row,
-        record.source.value if record.source else None,
-        record.event.value,
-        record.target.value,
-        int(record.internal),
-        record.experiment,
-        record.attempt,
-        record.cause,
-        record.digest or (record.report.digest if record.report else ""),
-        record.outcome,
-    )
-
-
-def _insert(db: sqlite3.Connection, session: int, record: Record, now: float) -> None:
-    _execute(db, _INSERT, _line(session, record, now))
-    report = record.report
-    if report:
-        row = (report.id, now, report.experiment, report.verdict.value, report.code, report.text, report.digest)
-        _execute(db, "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-    if record.settled:
-        memory = (record.settled.experiment, record.settled.digest, now)
-        _execute(db, "INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", memory)
-    if record.delivered:
-        _execute(db, "DELETE FROM outbox WHERE id = ?", (record.delivered,))
-    if record.paused is not None:
-        db.execute("DELETE FROM marks WHERE name = 'paused'")
-        if record.paused:
-            db.execute("INSERT INTO marks VALUES ('paused', '', ?)", (now,))
-    if record.forgotten:
-        _execute(db, "DELETE FROM settled WHERE experiment = ?", (record.forgotten,))
-
-
-def _execute(db: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> None:
-    """Execute a statement with text from the outside: what is no valid Unicode is written escaped."""
-    try:
-        db.execute(statement, values)
-    except UnicodeEncodeError:
-        db.execute(statement, tuple(_text(value) if isinstance(value, str) else value for value in values))
-
-
-def _text(value: str) -> str:
-    return value.encode("utf-8", "backslashreplace").decode()
