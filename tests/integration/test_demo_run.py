@@ -42,8 +42,6 @@ def demo(place: Path, *arguments: str, output: int = subprocess.PIPE) -> Iterato
         stdout=output,
         stderr=subprocess.PIPE,
         text=True,
-        # What runs in the background of a script ignores SIGINT, and so does all that it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads here
     )
     try:
         yield process

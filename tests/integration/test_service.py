@@ -172,12 +172,13 @@ def test_a_monitor_that_died_is_noticed_although_everything_else_works(
             node.wait_state(S.IDLE)
             director.wait_for_calls("UpdateEnvoyStatus", 2)
             node.wait(lambda records: sum(r.event is E.HEALTH_CHECKED for r in records) >= 2)
-            before = len(fed(listener.heard))
+            # Meanwhile what the last check fed has arrived here.
             director.wait_for_calls("WaitExperiment", len(director.calls_of("WaitExperiment")) + 5)
+            before = len(fed(listener.heard))
             director.offer("exp", archive(), to=["node-1"])
             node.wait_event(E.REPORT_DELIVERED)
             node.wait_state(S.IDLE, times=2)
-            assert states(listener.heard)[-1] == "Idle"
+            listener.wait(lambda heard: states(heard)[-1:] == ["Idle"])
             assert len(fed(listener.heard)) == before
         finally:
             assert node.stop() is Exit.OK

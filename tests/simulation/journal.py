@@ -131,7 +131,8 @@ class JournalReader:
             self._absence_clock = False
         if record.event is Event.EXPERIMENT_ORPHANED:
             clock = self._orphan_clock or self._absence_clock
-            _require(clock, "run %d is orphaned, but the director drives it", record.run)
+            alone = record.source is State.TRAINING and record.cause.startswith("aggregator:")
+            _require(clock or alone, "run %d is orphaned, but the director drives it", record.run)
         if verdict:
             self._verdict(record)
         if ENDS_RUN.intersection(row.effects):

@@ -126,7 +126,8 @@ class Witness:
             self._settled = {pair for pair in self._settled if pair[0] != record.forgotten}
         begins = record.event is Event.EXPERIMENT_OFFERED and record.target is State.REVIEWING_PLAN
         self._require(not (begins and self._world.disk.paused), "run %d begins while the node is paused", record.run)
-        if record.event is Event.EXPERIMENT_ORPHANED and agent.loop.snapshot.link_up:
+        alone = record.cause.startswith("aggregator:")
+        if record.event is Event.EXPERIMENT_ORPHANED and agent.loop.snapshot.link_up and not alone:
             self._orphaned(record)
         if record.event is Event.REGISTRATION_ACCEPTED:
             self._registered_at = self._world.kernel.now

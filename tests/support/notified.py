@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_MARK = b"\0mark\0"
+"""What no service sends: a datagram by which a listener knows that it has read all before it."""
+
 
 @dataclass(frozen=True)
 class Notification:
@@ -44,10 +47,16 @@ class Listener:
             self._socket.bind(self.address)
         self._changed = threading.Condition()
         self._heard: list[Notification] = []
+        self._marks: set[bytes] = set()
         self._thread = threading.Thread(target=self._listen, name="notify-listener")
 
     def _listen(self) -> None:
         while data := self._socket.recv(4096):
+            if data.startswith(_MARK):
+                with self._changed:
+                    self._marks.add(data)
+                    self._changed.notify_all()
+                continue
             lines = data.decode("utf-8").split("\n")
             fields = dict(line.split("=", 1) for line in lines)
             assert len(fields) == len(lines), f"a name stands twice in {lines}"
@@ -60,10 +69,17 @@ class Listener:
         variables = {"NOTIFY_SOCKET": self.address}
         return variables | {"WATCHDOG_USEC": str(int(watchdog * 1e6))} if watchdog else variables
 
+    def _send(self, data: bytes) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+            own.sendto(data, "\0" + self.address[1:] if self.address.startswith("@") else self.address)
+
     @property
     def heard(self) -> list[Notification]:
-        """Give all notifications so far."""
+        """Give all notifications that were sent so far, those that are still in the socket included."""
+        mark = _MARK + uuid.uuid4().bytes
+        self._send(mark)
         with self._changed:
+            assert self._changed.wait_for(lambda: mark in self._marks, 40), "nobody reads the socket"
             return list(self._heard)
 
     def wait(self, predicate: Callable[[list[Notification]], object], timeout: float = 40.0) -> list[Notification]:
@@ -91,9 +107,7 @@ class Listener:
             yield listener
         finally:
             # An empty datagram ends the thread; shutting an unconnected socket down would not.
-            name = listener.address
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
-                own.sendto(b"", "\0" + name[1:] if name.startswith("@") else name)
+            listener._send(b"")
             listener._thread.join(10)
             listener._socket.close()
 
