@@ -17,6 +17,7 @@ __all__ = [
     "Forget",
     "Health",
     "Message",
+    "Named",
     "Offer",
     "Post",
     "Problem",
@@ -161,27 +162,25 @@ class Health(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer(Message):
-    """`experiment_offered` and `experiment_reoffered`."""
+class Named(Message):
+    """Base of what is about an experiment's name."""
 
     experiment: str
 
     @property
     def cause(self) -> str:
-        """Give the name offered."""
+        """Give the name."""
         return repr(self.experiment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forget(Message):
+class Offer(Named):
+    """`experiment_offered` and `experiment_reoffered`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget(Named):
     """`forget_requested`."""
-
-    experiment: str
-
-    @property
-    def cause(self) -> str:
-        """Give the name to be forgotten."""
-        return repr(self.experiment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

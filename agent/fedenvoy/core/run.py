@@ -83,39 +83,38 @@ def watch_offers(step: Step) -> None:
     step.ask(WatchOffers(scopes=step.data.scopes))
 
 
-def start_orphan_clock(step: Step) -> None:
-    """Bound how long a restarted director has to offer it again; a clock that runs is left alone."""
+def _start_clock(step: Step, timer: Timer, delay: float) -> None:
+    """Begin a clock at whose end the run counts as orphaned; one that runs is left alone."""
     run = step.data.run
     assert run is not None
-    if run.orphan_clock:
-        return
-    run.orphan_clock = True
-    message = Message(event=Event.EXPERIMENT_ORPHANED, scopes=step.data.scopes)
-    step.ask(Arm(timer=Timer.ORPHAN, delay=step.settings.orphan_timeout, message=message))
+    if timer not in run.clocks:
+        run.clocks.add(timer)
+        message = Message(event=Event.EXPERIMENT_ORPHANED, scopes=step.data.scopes)
+        step.ask(Arm(timer=timer, delay=delay, message=message))
+
+
+def start_orphan_clock(step: Step) -> None:
+    """Bound how long a restarted director has to offer it again."""
+    _start_clock(step, Timer.ORPHAN, step.settings.orphan_timeout)
 
 
 def stop_orphan_clock(step: Step) -> None:
     """The director drives it."""
     assert step.data.run is not None
-    step.data.run.orphan_clock = False
+    step.data.run.clocks.discard(Timer.ORPHAN)
     step.ask(Disarm(timer=Timer.ORPHAN))
 
 
 def start_absence_clock(step: Step) -> None:
-    """Bound how long it goes on without a director, if the site wants that; a clock that runs is left alone."""
-    run, limit = step.data.run, step.settings.on_director_loss
-    assert run is not None
-    if limit is None or run.absence_clock:
-        return
-    run.absence_clock = True
-    message = Message(event=Event.EXPERIMENT_ORPHANED, scopes=step.data.scopes)
-    step.ask(Arm(timer=Timer.ABSENCE, delay=limit, message=message))
+    """Bound how long it goes on without a director, if the site wants that."""
+    if step.settings.on_director_loss is not None:
+        _start_clock(step, Timer.ABSENCE, step.settings.on_director_loss)
 
 
 def stop_absence_clock(step: Step) -> None:
     """The director is back."""
     run = step.data.run
     assert run is not None
-    if run.absence_clock:
-        run.absence_clock = False
+    if Timer.ABSENCE in run.clocks:
+        run.clocks.remove(Timer.ABSENCE)
         step.ask(Disarm(timer=Timer.ABSENCE))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fedenvoy.commands import Report
+from fedenvoy.commands import Report, Timer
 from fedenvoy.core.snapshot import Declined
 from fedenvoy.events import DeviceReading, Message, Problem, Scopes
 
@@ -65,8 +65,7 @@ class Run:
             fault, and ends by the failure detector.
         digest: SHA-256 of the approved archive; empty before.
         engine: Name of the engine; empty before approval.
-        orphan_clock: Whether the clock runs in which a restarted director must offer it again.
-        absence_clock: Whether the clock runs in which the director must be back.
+        clocks: Those that run, of the two at whose end it counts as orphaned.
 
     """
 
@@ -76,8 +75,7 @@ class Run:
     cuts: int = 0
     digest: str = ""
     engine: str = ""
-    orphan_clock: bool = False
-    absence_clock: bool = False
+    clocks: set[Timer] = field(default_factory=set)
 
     def cuts_with(self, interruption: Message) -> int:
         """Give the number of cut downloads when this one is counted."""

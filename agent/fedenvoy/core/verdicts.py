@@ -46,7 +46,7 @@ def drop_run(step: Step) -> None:
         step.data.cuts[run.experiment] = run.cuts_with(step.message)
     step.ask(EndRun(scopes=step.data.scopes))
     step.ask(Disarm(timer=Timer.ORPHAN))
-    if run.absence_clock:
+    if Timer.ABSENCE in run.clocks:
         step.ask(Disarm(timer=Timer.ABSENCE))
     step.data.run = None
 

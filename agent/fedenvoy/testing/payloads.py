@@ -17,6 +17,7 @@ from fedenvoy.events import (
     Forget,
     Health,
     Message,
+    Named,
     Offer,
     Problem,
     RunEnded,
@@ -95,7 +96,7 @@ def messages_of(kind: type[Message]) -> st.SearchStrategy[Message]:
 
 
 def _payload(kind: type[Message], experiments: Sequence[str]) -> dict[str, st.SearchStrategy[Any]]:
-    if kind in {Offer, Forget}:
+    if issubclass(kind, Named):
         return {"experiment": st.sampled_from(experiments)}
     words = st.text(max_size=40)
     parts: dict[type[Message], dict[str, st.SearchStrategy[Any]]] = {

@@ -15,6 +15,7 @@ from fedenvoy_statecharts.checks.parts import (
     STARTED_BY,
     STOP_CLOCK,
     Bond,
+    Part,
 )
 from fedenvoy_statecharts.checks.steps import Step
 from fedenvoy_statecharts.checks.world import BOUND, Clock
@@ -102,24 +103,20 @@ def _watch_offers(step: Step) -> None:
     step.require(6, "offers are watched for no run", met=step.now["run"] > 0)
 
 
-def _orphan_clock(step: Step) -> None:
-    step.require(6, "an orphan clock is set for no run", met=step.now["run"] > 0)
-    if step.live[ORPHAN_CLOCK.number] is None:
-        step.start(ORPHAN_CLOCK)
+def _clock(part: Part) -> Callable[[Step], None]:
+    def begin(step: Step) -> None:
+        step.require(6, f"{part.name} is set for no run", met=step.now["run"] > 0)
+        if step.live[part.number] is None:
+            step.start(part)
+
+    return begin
 
 
-def _no_orphan(step: Step) -> None:
-    step.live[ORPHAN_CLOCK.number] = None
+def _no_clock(part: Part) -> Callable[[Step], None]:
+    def end(step: Step) -> None:
+        step.live[part.number] = None
 
-
-def _absence_clock(step: Step) -> None:
-    step.require(6, "an absence clock is set for no run", met=step.now["run"] > 0)
-    if step.live[ABSENCE_CLOCK.number] is None:
-        step.start(ABSENCE_CLOCK)
-
-
-def _no_absence(step: Step) -> None:
-    step.live[ABSENCE_CLOCK.number] = None
+    return end
 
 
 def _deliver(step: Step) -> None:
@@ -174,10 +171,10 @@ _RULES: dict[Effect, Callable[[Step], None]] = {
     X.PREPARE: _work,
     X.LAUNCH: _work,
     X.WATCH_OFFERS: _watch_offers,
-    X.START_ORPHAN_CLOCK: _orphan_clock,
-    X.STOP_ORPHAN_CLOCK: _no_orphan,
-    X.START_ABSENCE_CLOCK: _absence_clock,
-    X.STOP_ABSENCE_CLOCK: _no_absence,
+    X.START_ORPHAN_CLOCK: _clock(ORPHAN_CLOCK),
+    X.STOP_ORPHAN_CLOCK: _no_clock(ORPHAN_CLOCK),
+    X.START_ABSENCE_CLOCK: _clock(ABSENCE_CLOCK),
+    X.STOP_ABSENCE_CLOCK: _no_clock(ABSENCE_CLOCK),
     X.DELIVER: _deliver,
     X.DELIVER_LATER: _sending,
     X.SETTLE_REPORT: _settle_report,
