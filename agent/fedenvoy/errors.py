@@ -7,8 +7,10 @@ exits with the code of its class; the Python class raises it, or ends in `System
 from __future__ import annotations
 
 import enum
+import errno
 
 __all__ = [
+    "DISK_FULL",
     "AbsentError",
     "AmbiguousError",
     "ConfigurationError",
@@ -19,6 +21,10 @@ __all__ = [
     "ShardError",
     "StoreError",
 ]
+
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says where a disk, or this user's share of it, is full."""
 
 
 class Exit(enum.IntEnum):

@@ -15,7 +15,7 @@ import pytest
 from fedenvoy.commands import Record, Report, Settled, Verdict
 from fedenvoy.errors import StoreError
 from fedenvoy.store import StateLock, Store
-from fedenvoy.store.history import History, Remembered, Waiting, holder, read_history
+from fedenvoy.store.history import History, Remembered, holder, read_history
 from fedenvoy_statecharts import Event, State
 from support.sources import source_path
 
@@ -89,7 +89,8 @@ def test_a_living_agent_s_journal_is_read_while_it_is_written(tmp_path: Path) ->
     store.append(ENDED)
     found = read_history(tmp_path, steps=2)
     assert [step.number for step in found.steps] == [6, 8]
-    assert found.outbox == (Waiting("exp", "failed", "no such column", found.steps[-1].at),)
+    waiting = [(one.experiment, one.verdict, one.text, one.made_at) for one in found.outbox]
+    assert waiting == [("exp", "failed", "no such column", found.steps[-1].at)]
     assert found.settled == (Remembered("exp", "ab" * 32, found.steps[-1].at),)
     store.close()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fedenvoy_statecharts import Event
 
-from fedenvoy.app.run import ARCHIVE, WORKSPACE, Run
+from fedenvoy.app.run import ARCHIVE, WORKSPACE, Run, disk_or_environment
 from fedenvoy.app.site import Site
 from fedenvoy.calls import CallError, CallKind
 from fedenvoy.cancel import Cancel
@@ -20,18 +19,11 @@ from fedenvoy.ports import DirectorPort, Engine, ExperimentFiles
 from fedenvoy.review import ReviewError, decide
 from fedenvoy.workspace.environments import RequirementsError
 from fedenvoy.workspace.intake import ArchiveError, receive, unpack
-from fedenvoy.workspace.runs import make_run, remove_run
+from fedenvoy.workspace.runs import make_run
 
-__all__ = ["Fetching", "disk_or"]
+__all__ = ["Fetching"]
 
 logger = logging.getLogger(__name__)
-
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-def disk_or(code: str, error: OSError) -> str:
-    """Give `disk` for an error that a full disk makes, else the code."""
-    return "disk" if error.errno in _DISK_FULL else code
 
 
 class Fetching:
@@ -78,12 +70,11 @@ class Fetching:
         except ValueError as error:
             self.failed(error, "plan")
         except OSError as error:
-            self.failed(error, disk_or("environment", error))
+            self.failed(error, disk_or_environment(error))
 
     def failed(self, error: Exception, code: str = "environment") -> None:
         """Post that the experiment cannot be used."""
-        if code == "disk" and self._run.directory is not None:
-            remove_run(self._run.directory)  # the journal may lie on the same disk, and needs room to say so
+        self._run.make_room(code)
         self._post(
             Problem(
                 event=Event.EXPERIMENT_UNUSABLE,

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from fedenvoy.app.jobs import Job
 from fedenvoy.cancel import Cancel
+from fedenvoy.errors import DISK_FULL
 from fedenvoy.ports import Engine, ExperimentFiles
+from fedenvoy.workspace.runs import remove_run
 
-__all__ = ["ARCHIVE", "WORKSPACE", "Run"]
+__all__ = ["ARCHIVE", "WORKSPACE", "Run", "disk_or_environment"]
 
 ARCHIVE = "archive.zip"
 WORKSPACE = "workspace"
@@ -40,3 +42,13 @@ class Run:
     watch: Job | None = None
     jobs: list[Job] = field(default_factory=list)
     over: Cancel = field(default_factory=Cancel)
+
+    def make_room(self, code: str) -> None:
+        """Remove its files if it fails for want of room: the journal, which must say so, may lie on the same disk."""
+        if code == "disk" and self.directory is not None:
+            remove_run(self.directory)
+
+
+def disk_or_environment(error: OSError) -> str:
+    """Give the code of what the system refused: `disk` where that is full, else `environment`."""
+    return "disk" if error.errno in DISK_FULL else "environment"

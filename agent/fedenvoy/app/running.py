@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 
-from attrs import evolve
 from fedenvoy_statecharts import Event
 
-from fedenvoy.app.fetching import disk_or
-from fedenvoy.app.run import Run
+from fedenvoy.app.run import Run, disk_or_environment
 from fedenvoy.app.site import Site
 from fedenvoy.cancel import Cancel
 from fedenvoy.commands import Launch, Prepare
 from fedenvoy.engines.process import ChildResult, child_environment, run_child
 from fedenvoy.events import Message, Post, Problem, RunEnded
 from fedenvoy.workspace.environments import RequirementsError
-from fedenvoy.workspace.runs import remove_run
 
 __all__ = ["Preparing", "Training"]
 
@@ -62,14 +59,13 @@ class Preparing:
             own = bool(run.files.requirements)  # else what cannot be installed is the site's or the engine's
             self.failed(error, error.kind if own else _not_its_fault(error.kind), error.tail)
         except OSError as error:
-            self.failed(error, disk_or("environment", error))
+            self.failed(error, disk_or_environment(error))
         else:
             self._post(Message(event=Event.REQUIREMENTS_READY, scopes=self._command.scopes))
 
     def failed(self, error: Exception, code: str = "environment", detail: str = "") -> None:
         """Post that there is no environment."""
-        if code == "disk" and self._run.directory is not None:
-            remove_run(self._run.directory)  # the journal may lie on the same disk, and needs room to say so
+        self._run.make_room(code)
         scopes = self._command.scopes
         self._post(Problem(event=Event.REQUIREMENTS_FAILED, scopes=scopes, text=str(error), code=code, detail=detail))
 
@@ -117,7 +113,7 @@ class Training:
         assert run.engine is not None
         assert run.directory is not None
         return run_child(
-            evolve(self._site.run_spec(run.directory, run.files), aggregator_timeout=config.agent.aggregator_timeout),
+            self._site.run_spec(run.directory, run.files),
             run.engine.program(),
             run.python or self._site.python,
             env=child_environment(self._site.environ, config.cuda_devices, hide=config.agent.gpu.hide),

@@ -171,4 +171,5 @@ class Site:
                 "private_key": str(tls.private_key),
                 "certificate": str(tls.certificate),
             },
+            aggregator_timeout=self.config.agent.aggregator_timeout,
         )

@@ -60,7 +60,7 @@ def status(place: Place) -> Status:
     history, live, last = found.history, found.live, found.history.last
     agent = _agent(found)
     state = live["state"] if live else last.target if last else None
-    outbox = tuple(Verdict(one.experiment, one.verdict, one.text, one.at) for one in history.outbox)
+    outbox = tuple(Verdict(one.experiment, one.verdict.value, one.text, one.made_at) for one in history.outbox)
     paused = live["paused"] if live else history.paused
     transitions = tuple(map(_transition, history.steps))
     return Status(

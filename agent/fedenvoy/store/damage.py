@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fedenvoy.commands import Verdict
+from fedenvoy.store.transactions import transaction
 
 __all__ = ["examine", "restore", "salvage", "set_aside"]
 
@@ -83,10 +84,9 @@ def set_aside(path: Path, now: float) -> Path:
 
 def restore(db: sqlite3.Connection, saved: Saved) -> int:
     """Write what was saved into a new file; give how many verdicts there were."""
-    db.execute("BEGIN IMMEDIATE")
-    for table, rows in saved.items():
-        marks = ", ".join("?" * len(_SAVED[table]))
-        db.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)  # noqa: S608 - our own names
-    (verdicts,) = db.execute("SELECT count(*) FROM outbox").fetchone()
-    db.execute("COMMIT")
+    with transaction(db):
+        for table, rows in saved.items():
+            marks = ", ".join("?" * len(_SAVED[table]))
+            db.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)  # noqa: S608 - our own names
+        (verdicts,) = db.execute("SELECT count(*) FROM outbox").fetchone()
     return int(verdicts)

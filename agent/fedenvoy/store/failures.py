@@ -8,11 +8,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from fedenvoy.errors import StoreError
+from fedenvoy.errors import DISK_FULL, StoreError
 
 __all__ = ["is_damage", "is_full", "told"]
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -25,7 +23,7 @@ def is_damage(error: Exception) -> bool:
 def is_full(error: Exception) -> bool:
     """Whether an error says that the disk, or this user's share of it, is full."""
     if isinstance(error, OSError):
-        return error.errno in _FULL
+        return error.errno in DISK_FULL
     return isinstance(error, sqlite3.OperationalError) and "is full" in str(error)
 
 

@@ -9,38 +9,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from fedenvoy.commands import Report
 from fedenvoy.errors import StoreError
 from fedenvoy.store.failures import told
+from fedenvoy.store.lock import LOCK
 from fedenvoy.store.reading import JOURNAL, JournalEntry, Reading, SessionEntry
 from fedenvoy.store.schema import VERSION
 
-__all__ = ["History", "Remembered", "Waiting", "holder", "read_history"]
+__all__ = ["History", "Remembered", "holder", "read_history"]
 
-_LAST = """
-    SELECT at, id, j.number, entry, j.run, link, row, source, event, target, internal, j.experiment, attempt, cause,
-        digest, outcome
-    FROM journal j JOIN sessions s ON s.number = j.session
-    WHERE internal <= ? ORDER BY j.session DESC, j.number DESC LIMIT ?
-"""
-"""Gives the last so many records; with 0, transitions alone."""
 _CONTACT = "SELECT at FROM journal WHERE event = 'health_checked' ORDER BY session DESC, number DESC LIMIT 1"
 _BEGUN = """
     SELECT max(at) FROM journal WHERE session = (SELECT number FROM sessions WHERE id = ?) AND run = ?
     AND event = 'experiment_offered' AND NOT internal
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A verdict in the outbox; `at` is since when, in wall-clock seconds."""
-
-    experiment: str
-    verdict: str
-    text: str
-    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +64,7 @@ class History:
     session: SessionEntry | None = None
     contact: float | None = None
     begun: float | None = None
-    outbox: tuple[Waiting, ...] = ()
+    outbox: tuple[Report, ...] = ()
     settled: tuple[Remembered, ...] = ()
     paused: bool = False
 
@@ -120,27 +105,19 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 def _history(db: sqlite3.Connection, path: Path, steps: int) -> History:
     if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone() is None:
         return History()  # it is being made at this moment
-    last = next(_entries(db, internal=True, count=1), None)
-    begun = None if last is None else _moment(db, _BEGUN, (last.session, last.run))
     reading = Reading(db, path)
+    last = next(iter(reading.latest(1, internal=True)), None)
+    begun = None if last is None else _moment(db, _BEGUN, (last.session, last.run))
     return History(
-        steps=tuple(_entries(db, internal=False, count=steps))[::-1],
+        steps=reading.latest(steps, internal=False)[::-1],
         last=last,
         session=next(iter(reading.sessions(1)), None),
         contact=_moment(db, _CONTACT),
         begun=begun,
-        outbox=tuple(
-            Waiting(*row) for row in db.execute("SELECT experiment, verdict, text, at FROM outbox ORDER BY at, id")
-        ),
+        outbox=reading.reports(),
         settled=tuple(Remembered(*row) for row in db.execute("SELECT experiment, digest, at FROM settled ORDER BY at")),
         paused=reading.paused(),
     )
-
-
-def _entries(db: sqlite3.Connection, *, internal: bool, count: int) -> Iterator[JournalEntry]:
-    for row in db.execute(_LAST, (int(internal), count)):
-        entry = JournalEntry(*row)
-        yield replace(entry, internal=bool(entry.internal))
 
 
 def _moment(db: sqlite3.Connection, question: str, values: tuple[object, ...] = ()) -> float | None:
@@ -153,7 +130,7 @@ def holder(directory: Path) -> int | None:
 
     None where nobody does, or where the holder cannot be seen from here (it may live in another container).
     """
-    path = directory / "agent.lock"
+    path = directory / LOCK
     try:
         inode, process = path.stat().st_ino, int(path.read_text(encoding="ascii"))
         locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()

@@ -7,10 +7,13 @@ import fcntl
 import os
 from pathlib import Path
 
-from fedenvoy.errors import NodeBusyError, StoreError
+from fedenvoy.errors import DISK_FULL, NodeBusyError, StoreError
 from fedenvoy.store.filesystem import refuse_network
 
-__all__ = ["StateLock"]
+__all__ = ["LOCK", "StateLock"]
+
+LOCK = "agent.lock"
+"""Name of the file in a state directory that its agent has locked; holds that agent's process id."""
 
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
 
@@ -26,7 +29,7 @@ class StateLock:
 
     def __init__(self, directory: Path) -> None:
         refuse_network(directory)
-        self._path = directory / "agent.lock"
+        self._path = directory / LOCK
         self._fd = -1
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,7 +56,7 @@ class StateLock:
 
 
 def _sentence(directory: Path, error: OSError) -> str:
-    room = "make room there, or " if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
+    room = "make room there, or " if error.errno in DISK_FULL else ""
     return (
         f"state directory {directory} cannot be used ({error.strerror}): {room}give another one with agent.state_dir "
         "or --state-dir"

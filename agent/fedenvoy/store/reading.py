@@ -16,7 +16,7 @@ JOURNAL = "journal.sqlite3"
 _LINES = """
     SELECT at, id, j.number, entry, j.run, link, row, source, event, target, internal, j.experiment, attempt, cause,
         digest, outcome
-    FROM journal j JOIN sessions s ON s.number = j.session WHERE s.id = ? ORDER BY j.number
+    FROM journal j JOIN sessions s ON s.number = j.session
 """
 
 
@@ -126,8 +126,22 @@ class Reading:
 
     def lines(self, session: str) -> tuple[JournalEntry, ...]:
         """Give the records of one session, in order."""
+        return self._entries("WHERE s.id = ? ORDER BY j.number", (session,))
+
+    def latest(self, count: int, *, internal: bool) -> tuple[JournalEntry, ...]:
+        """Give the last records of all sessions, the newest first.
+
+        Args:
+            count: How many, at most.
+            internal: Whether steps within a state count.
+
+        """
+        which = "WHERE internal <= ? ORDER BY j.session DESC, j.number DESC LIMIT ?"
+        return self._entries(which, (int(internal), count))
+
+    def _entries(self, which: str, values: tuple[object, ...]) -> tuple[JournalEntry, ...]:
         with told(self._path, "read"):
-            rows = self._db.execute(_LINES, (session,)).fetchall()
+            rows = self._db.execute(f"{_LINES} {which}", values).fetchall()
         return tuple(replace(JournalEntry(*row), internal=bool(row[10])) for row in rows)
 
     def close(self) -> None:

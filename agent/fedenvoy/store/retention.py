@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from fedenvoy.config import JournalSettings
+from fedenvoy.store.transactions import transaction
 
 __all__ = ["SETTLED_KEPT", "prune"]
 
@@ -26,8 +27,7 @@ def prune(db: sqlite3.Connection, settings: JournalSettings, *, present: int, no
         How many records were removed.
 
     """
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         removed = _too_many(db, settings.records, present) if settings.records else 0
         removed += _too_old(db, now - settings.days * _DAY, present) if settings.days else 0
         if removed:
@@ -39,11 +39,6 @@ def prune(db: sqlite3.Connection, settings: JournalSettings, *, present: int, no
             "DELETE FROM settled WHERE rowid IN (SELECT rowid FROM settled ORDER BY at DESC LIMIT -1 OFFSET ?)",
             (SETTLED_KEPT,),
         )
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
     return removed
 
 

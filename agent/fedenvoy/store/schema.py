@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 
 from fedenvoy.store.endings import how_ended
+from fedenvoy.store.transactions import transaction
 
 __all__ = ["VERSION", "upgrade"]
 
@@ -47,15 +48,9 @@ _FRESH = (_JOURNAL, _SESSIONS, _OUTBOX, _SETTLED, _MARKS)
 def upgrade(db: sqlite3.Connection, version: int) -> None:
     """Bring a file from `version` (0: it is new) to the present one."""
     while version < VERSION:
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(db):
             version = _STEPS[version](db)
             db.execute(f"PRAGMA user_version = {version}")
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
 
 
 def _create(db: sqlite3.Connection) -> int:

@@ -58,17 +58,15 @@ def begin(db: sqlite3.Connection, session: str, software: str, now: float, *, ve
     """
     for (number,) in db.execute("SELECT number FROM sessions WHERE ended_at IS NULL").fetchall():
         _close(db, number)
-    row = db.execute("SELECT id, ended, experiment, run FROM sessions ORDER BY number DESC LIMIT 1").fetchone()
+    row = db.execute("SELECT ended, id, number, experiment, run FROM sessions ORDER BY number DESC LIMIT 1").fetchone()
     number_of(db, session, software, now)
     db.execute("DELETE FROM settled WHERE digest = ''")  # a rest is for one session
-    if row is None or row[1] == STOPPED:
+    if row is None or row[0] == STOPPED:
         return None
-    last, ended, experiment, run = row
+    ended, last, number, experiment, run = row
     if experiment and verdict:
         (digest,) = db.execute(
-            "SELECT digest FROM journal j JOIN sessions s ON s.number = j.session WHERE s.id = ? AND j.run = ? "
-            "ORDER BY j.number DESC LIMIT 1",
-            (last, run),
+            "SELECT digest FROM journal WHERE session = ? AND run = ? ORDER BY number DESC LIMIT 1", (number, run)
         ).fetchone() or ("",)
         report = (f"{last}-{run}", now, experiment, Verdict.FAILED.value, 1, verdict, digest)
         db.execute("INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", report)

@@ -6,11 +6,10 @@ none is. The file is in WAL mode with full synchronisation, so a record that was
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from fedenvoy_statecharts import State, __version__
@@ -26,6 +25,7 @@ from fedenvoy.store.reading import JOURNAL, JournalEntry, Reading
 from fedenvoy.store.reserve import Reserve
 from fedenvoy.store.retention import prune
 from fedenvoy.store.schema import VERSION, upgrade
+from fedenvoy.store.transactions import transaction
 from fedenvoy.store.writing import insert, insert_line, is_plain, text
 
 __all__ = ["Store"]
@@ -129,9 +129,9 @@ class Store(Reading):
 
     def _begin(self, verdict: str) -> sessions.LastSession | None:
         now = self._clock()
-        with self._transaction() as db:
-            last = sessions.begin(db, self._session, __version__, now, verdict=verdict)
-            number = sessions.number_of(db, self._session, __version__, now)
+        with transaction(self._db):
+            last = sessions.begin(self._db, self._session, __version__, now, verdict=verdict)
+            number = sessions.number_of(self._db, self._session, __version__, now)
         self._number = number
         return last
 
@@ -179,23 +179,12 @@ class Store(Reading):
         if self._number and is_plain(record):
             insert_line(self._db, self._number, record, now)  # a transaction by itself
             return
-        with self._transaction() as db:
-            number = self._number or sessions.number_of(db, self._session, __version__, now)
-            insert(db, number, record, now)
+        with transaction(self._db):
+            number = self._number or sessions.number_of(self._db, self._session, __version__, now)
+            insert(self._db, number, record, now)
             if record.target is State.STOPPED:
-                sessions.end(db, number, record, text(record.experiment), now)
+                sessions.end(self._db, number, record, text(record.experiment), now)
         self._number = number
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-            self._db.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            raise
 
     def journal(self, session: str | None = None) -> tuple[JournalEntry, ...]:
         """Give the records of one session, by default this one's, in order."""

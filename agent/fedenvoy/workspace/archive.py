@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from fedenvoy.errors import FedenvoyError
+from fedenvoy.errors import DISK_FULL, FedenvoyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ class ArchiveError(FedenvoyError):
 
 def storage_error(error: OSError, what: str) -> ArchiveError:
     """Give the sentence for a disk that did not take `what`."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in DISK_FULL:
         return ArchiveError(
             f"the disk is full: {what} could not be written; make room or move the state directory", "disk"
         )
