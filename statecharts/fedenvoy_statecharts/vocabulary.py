@@ -36,7 +36,13 @@ BUSY = (State.REVIEWING_PLAN, State.INSTALLING_REQUIREMENTS, State.TRAINING)
 class Event(Vocabulary):
     """What can happen; the scope of each stands in SCOPES."""
 
-    STARTED = "started", "the process began a session"
+    STARTED = (
+        "started",
+        (
+            "the process began a session; a run that the last one left is taken up when it is offered again, or is in "
+            "the outbox as failed (`agent.on_interrupted`)"
+        ),
+    )
     SHARD_DESCRIBED = "shard_described", "the shard descriptor was constructed and gave its shapes"
     SHARD_UNUSABLE = "shard_unusable", "the shard descriptor could not be constructed or described"
     REGISTRATION_ACCEPTED = "registration_accepted", "the director accepted the shard"
@@ -65,7 +71,10 @@ class Event(Vocabulary):
     REQUIREMENTS_READY = "requirements_ready", "the experiment's environment is complete"
     REQUIREMENTS_FAILED = "requirements_failed", "the environment could not be built"
     TRAINING_FINISHED = "training_finished", "the experiment's process ended well"
-    TRAINING_FAILED = "training_failed", "the experiment's process raised, exited otherwise or was killed"
+    TRAINING_FAILED = (
+        "training_failed",
+        "the experiment's process raised, exited otherwise, was killed or ran longer than `agent.max_run_time`",
+    )
     EXPERIMENT_ORPHANED = (
         "experiment_orphaned",
         "nobody drives this experiment any more: a clock ran out, or its process found no aggregator for too long",
@@ -80,11 +89,14 @@ class Event(Vocabulary):
     )
     REPORT_DELIVERED = "report_delivered", "the director answered OK: sent, unconfirmed"
     REPORT_FAILED = "report_failed", "the report could not be sent"
-    REPORT_UNDELIVERABLE = "report_undeliverable", "the director's protocol has no message for this verdict"
+    REPORT_UNDELIVERABLE = (
+        "report_undeliverable",
+        "the director's protocol has no message for this verdict, or it is older than `agent.report.retention`",
+    )
     STOP_REQUESTED = "stop_requested", "first SIGTERM or SIGINT, or stop() was called"
     ABORT_REQUESTED = "abort_requested", "second SIGTERM or SIGINT"
     DRAIN_EXPIRED = "drain_expired", "the time allowed for ending in order is over"
-    STORE_FAILED = "store_failed", "the journal could not be written"
+    STORE_FAILED = "store_failed", "the journal could not be written, or the disk that holds it stays full"
 
 
 SCOPES: dict[Event, Scope] = {
@@ -228,7 +240,7 @@ class Effect(Vocabulary):
     VERDICT_ORPHANED = "verdict orphaned", "nobody drives the run any more"
     DELIVER = "deliver", "send the next report of the outbox"
     DELIVER_LATER = "deliver later", "send it again after back-off"
-    SETTLE_REPORT = "settle report", "the report leaves the outbox"
+    SETTLE_REPORT = "settle report", "the report leaves the outbox: sent, undeliverable or expired"
     POSTPONE_REPORT = "postpone report", "the report stays in the outbox for a later time"
     NOTE_STOP = "note stop", "this session is stopping: nothing new is begun"
     DRAIN = "drain", "start the clock that bounds how long the run may go on"
