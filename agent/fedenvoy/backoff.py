@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import random
 
-__all__ = ["decline_delay", "director_delay", "retry_delay"]
+__all__ = ["LONGEST_PAUSE", "decline_delay", "director_delay", "retry_delay"]
+
+
+LONGEST_PAUSE = 15.0
+"""Seconds between two dials, at most."""
 
 
 def director_delay(outage: float, rng: random.Random) -> float:

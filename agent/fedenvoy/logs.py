@@ -20,7 +20,17 @@ from fedenvoy_statecharts import Event
 from fedenvoy.commands import Record
 from fedenvoy.errors import ConfigurationError
 
-__all__ = ["FORMATS", "LEVELS", "RateLimited", "bounded", "escape", "log_transition", "setup", "words"]
+__all__ = [
+    "FORMATS",
+    "LEVELS",
+    "TOLD_ALTHOUGH_INTERNAL",
+    "RateLimited",
+    "bounded",
+    "escape",
+    "log_transition",
+    "setup",
+    "words",
+]
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 """What `setup` takes as a level, in any case."""
@@ -30,7 +40,7 @@ FORMATS = ("console", "json")
 
 _NAME_LIMIT = 100
 _CAUSE_LIMIT = 400
-_TOLD_ALTHOUGH_INTERNAL = frozenset(
+TOLD_ALTHOUGH_INTERNAL = frozenset(
     {
         Event.STOP_REQUESTED,
         Event.SHARD_FORGOTTEN,
@@ -40,6 +50,7 @@ _TOLD_ALTHOUGH_INTERNAL = frozenset(
         Event.REGISTRATION_REFUSED,
     }
 )
+"""Steps within a state that people are told of nevertheless."""
 
 
 def escape(text: str) -> str:
@@ -100,7 +111,7 @@ def log_transition(logger: logging.Logger, record: Record) -> None:
 
 
 def _level(record: Record) -> int:
-    if record.internal and record.event not in _TOLD_ALTHOUGH_INTERNAL:
+    if record.internal and record.event not in TOLD_ALTHOUGH_INTERNAL:
         return logging.DEBUG
     is_power_of_two = record.attempt & (record.attempt - 1) == 0
     return logging.DEBUG if record.internal and not is_power_of_two else logging.INFO

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_base, wait_exponential
 
+from fedenvoy.backoff import LONGEST_PAUSE
+
 if TYPE_CHECKING:
     import random
 
@@ -64,7 +66,7 @@ class Jittered(wait_base):
 
 def director_wait(rng: random.Random) -> wait_base:
     """Give the strategy for dialling a director."""
-    return Jittered(OutageShare(0.1, least=0.5, most=15.0), rng, low=0.2)
+    return Jittered(OutageShare(0.1, least=0.5, most=LONGEST_PAUSE), rng, low=0.2)
 
 
 def retry_wait(rng: random.Random, *, first: float, cap: float, low: float, floor: float = 0.0) -> wait_base:

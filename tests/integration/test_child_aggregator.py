@@ -28,16 +28,20 @@ from fedenvoy.testing.ports import ReservedPort
 METHOD = "/openfl.aggregator.Aggregator/GetTasks"
 
 
-@pytest.fixture(scope="module")
-def aggregator() -> ModuleType:
-    """The child's script, which is no module of the package."""
-    path = Path(*child_scripts.__path__) / "aggregator.py"
-    spec = importlib.util.spec_from_file_location("child_aggregator", path)
+def script(name: str) -> ModuleType:
+    """Load one of the child's scripts, which are no modules of the package."""
+    path = Path(*child_scripts.__path__) / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"child_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def aggregator() -> ModuleType:
+    return script("aggregator")
 
 
 @contextmanager
@@ -258,12 +262,6 @@ def test_a_listener_that_never_speaks_is_nobody(aggregator: ModuleType) -> None:
 
 
 def test_a_client_of_the_experiment_s_own_is_left_as_it_is() -> None:
-    path = Path(*child_scripts.__path__) / "openfl.py"
-    spec = importlib.util.spec_from_file_location("child_openfl", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     own = SimpleNamespace(uri="x")
-    module.bound_client(own, 600.0)
+    script("openfl").bound_client(own, 600.0)
     assert vars(own) == {"uri": "x"}

@@ -15,9 +15,10 @@ from typing import Protocol
 
 from fedenvoy_statecharts import Event, State
 
+from fedenvoy.backoff import LONGEST_PAUSE
 from fedenvoy.commands import Record
 from fedenvoy.config import AgentSettings
-from fedenvoy.logs import bounded, escape
+from fedenvoy.logs import TOLD_ALTHOUGH_INTERNAL, bounded, escape
 from fedenvoy.service.notify import NotifySocket
 
 __all__ = ["CONTACT", "Picture", "ServiceManager"]
@@ -42,26 +43,13 @@ ACCOUNTED = frozenset(
 
 DESCRIBING = 24 * 3600.0
 """Seconds that describing the shard may take: a descriptor may have data to download, and has no other bound."""
-LONGEST_PAUSE = 15.0
-"""Seconds between two dials, at most (see `backoff.director_delay`)."""
 CALLS = 3
 """Calls with a deadline that one dial may take, with one to spare."""
 SLACK = 30.0
 """Seconds on top of every bound: for a machine that is busy training."""
 
-_TOLD_ALTHOUGH_INTERNAL = frozenset(
-    {
-        Event.SHARD_DESCRIBED,
-        Event.STOP_REQUESTED,
-        Event.SHARD_FORGOTTEN,
-        Event.DIRECTOR_LOST,
-        Event.LINK_REJECTED,
-        Event.REGISTRATION_ACCEPTED,
-        Event.REGISTRATION_REFUSED,
-        Event.PAUSE_REQUESTED,
-        Event.RESUME_REQUESTED,
-    }
-)
+_NEW_STATUS = TOLD_ALTHOUGH_INTERNAL | {Event.SHARD_DESCRIBED, Event.PAUSE_REQUESTED, Event.RESUME_REQUESTED}
+"""Steps within a state after which the status says something else."""
 _STATUS_LIMIT = 240
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
@@ -140,7 +128,7 @@ class ServiceManager:
         if leaves:
             self._leaving = True
             fields["STOPPING"] = "1"
-        if not record.internal or record.event in _TOLD_ALTHOUGH_INTERNAL:
+        if not record.internal or record.event in _NEW_STATUS:
             fields |= self._new_status(record, picture)
         if leaves or ended or record.event in CONTACT | ACCOUNTED:
             fields |= self._life(self._ending if ended else self._patience(picture))
