@@ -13,7 +13,7 @@ import click
 from fedenvoy import __version__
 from fedenvoy.cli_control import COMMANDS
 from fedenvoy.cli_errors import Group, log_level
-from fedenvoy.cli_exit import ending_for_sure
+from fedenvoy.cli_exit import ending_for_sure, keep_code
 from fedenvoy.cli_options import file_options, log_format_option, node_options
 from fedenvoy.cli_service import systemd_unit
 from fedenvoy.cli_types import DIAGRAM
@@ -70,7 +70,7 @@ def start(ctx: click.Context, /, log_format: str, state_dir: Path | None, **argu
         review = TerminalReview()
     from fedenvoy.app import run_node  # noqa: PLC0415
 
-    ctx.exit(int(run_node(config, review=review, handle_signals=True)))
+    ctx.exit(int(run_node(config, review=review, handle_signals=True, ended=keep_code)))
 
 
 for _command in COMMANDS:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from fedenvoy.errors import Exit
 
-__all__ = ["ending_for_sure"]
+__all__ = ["ending_for_sure", "keep_code"]
 
 logger = logging.getLogger("fedenvoy")
 
@@ -28,13 +28,18 @@ def ending_for_sure() -> Iterator[None]:
         yield
     except SystemExit as ending:
         code = _number(ending.code)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: os._exit(code))  # what comes now must not change the code
+        keep_code(code)
         left = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
         if stuck := [thread.name for thread in left if not thread.daemon]:
             logger.warning("left behind, as nothing ends them: %s", ", ".join(stuck))
             _leave(code)
         raise
+
+
+def keep_code(code: int) -> None:
+    """Let signals change the exit code no more: from now on each ends the process with this one."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(code))
 
 
 def _number(code: object) -> int:

@@ -280,6 +280,36 @@ def test_B80_a_pool_thread_of_somebody_else_s_does_not_hold_the_process(scene: S
     assert "session ended: stopped as asked" in node.output
 
 
+LATE_SIGNALS = """
+import os, signal, sys
+from fedenvoy.service.manager import ServiceManager
+from fedenvoy.cli import main
+late, usual = signal.Signals[sys.argv.pop()], ServiceManager.close
+def close(self):
+    usual(self)
+    os.kill(os.getpid(), late)
+ServiceManager.close = close
+sys.argv[0] = 'fedenvoy'
+main()
+"""
+
+
+@pytest.mark.parametrize("late", ["SIGTERM", "SIGINT"])
+def test_B84_a_signal_between_the_end_of_the_node_and_that_of_its_process_changes_no_exit_code(
+    scene: Scene, late: str
+) -> None:
+    """As the second of two that come close together, while the last things are put away."""
+    scene.director.start()
+    arguments = ("start", "-n", "node-1", "-dh", "127.0.0.1", "-dp", str(scene.director.address.port))
+    with program(scene.home, "-c", LATE_SIGNALS, *arguments, "--disable-tls", late) as node:
+        node.wait_line("--> Idle")
+        node.send(TERM)
+        assert node.end() == Exit.OK
+    assert "session ended: stopped as asked" in node.output
+    assert "Aborted" not in node.output
+    assert "Traceback" not in node.output
+
+
 def test_B80_an_error_in_the_owner_thread_ends_the_process(scene: Scene) -> None:
     scene.director.start()
     arguments = ("start", "-n", "node-1", "-dh", "127.0.0.1", "-dp", str(scene.director.address.port))

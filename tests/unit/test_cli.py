@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fedenvoy import __version__
 from fedenvoy.cli import cli
+from fedenvoy.cli_exit import keep_code
 from fedenvoy.cli_types import parse_host
 from fedenvoy.config import NodeConfig, ShardSource
 from fedenvoy.errors import Exit, LinkRejectedError, StoreError
@@ -88,7 +89,7 @@ def test_start_passes_everything_on(node: Node, home: Path) -> None:
     assert node.config.tls is None
     assert node.config.agent.home == home
     assert node.config.agent.state_dir == home / "state"
-    assert node.arguments == {"review": None, "handle_signals": True}
+    assert node.arguments == {"review": None, "handle_signals": True, "ended": keep_code}
     assert "accepted without review" in result.output
 
 
@@ -270,7 +271,7 @@ def test_B42_review_with_a_terminal_starts(home: Path) -> None:
     (home / "envoy_config.yaml").write_text(SHARD + "agent: {review: {mode: prompt}}\n")
     code = (
         "import sys, types\n"
-        "def run_node(config, *, review, handle_signals): print(type(review).__name__); return 0\n"
+        "def run_node(config, *, review, handle_signals, ended): print(type(review).__name__); return 0\n"
         "sys.modules['fedenvoy.app'] = types.SimpleNamespace(run_node=run_node)\n"
         "from fedenvoy.cli import main; main()"
     )

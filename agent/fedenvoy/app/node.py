@@ -212,6 +212,7 @@ def run_node(
     *,
     review: Callable[[str, str], Any] | None = None,
     handle_signals: bool = True,
+    ended: Callable[[Exit], None] = lambda _code: None,
 ) -> Exit:
     """Run a node until it is stopped, and give its exit code; what the command line does.
 
@@ -222,6 +223,7 @@ def run_node(
         config: All it needs to know.
         review: The reviewer; None accepts everything.
         handle_signals: Whether SIGTERM and SIGINT stop it (main thread only).
+        ended: Called with the exit code once the node has ended, while signals still are answered.
 
     Raises:
         FedenvoyError: The node could not be started.
@@ -230,4 +232,6 @@ def run_node(
     manager = ServiceManager.from_environment(os.environ, config.agent)
     node = Node(config, review=review, observe=lambda record: manager.note(record, node.snapshot))
     with contextlib.closing(manager), answered(node) if handle_signals else contextlib.nullcontext():
-        return node.run()
+        code = node.run()
+        ended(code)
+        return code

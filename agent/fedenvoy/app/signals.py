@@ -37,7 +37,8 @@ class Stoppable(Protocol):
 def answered(node: Stoppable) -> Iterator[None]:
     """Answer SIGTERM and SIGINT: the first stops, the second aborts, the third ends the process at once.
 
-    Main thread only; what the signals did before is restored at the end of the block.
+    Main thread only; what the signals did before is restored at the end of the block, unless somebody has taken them
+    over within it.
     """
     reading, writing = socket.socketpair()
     with reading, writing:
@@ -50,7 +51,8 @@ def answered(node: Stoppable) -> Iterator[None]:
             yield
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                if signal.getsignal(number) is _noticed:
+                    signal.signal(number, handler)
             signal.set_wakeup_fd(previous_fd)
             writing.shutdown(socket.SHUT_WR)
             thread.join()
