@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -9,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 from fedenvoy.errors import Exit
 
@@ -24,6 +26,7 @@ def ending_for_sure() -> Iterator[None]:
     Python waits for every thread that is not a daemon's, those of a ThreadPoolExecutor included. The agent's own are
     ended by then, but a site's GPU monitor runs in this process, too, and may have some.
     """
+    atexit.register(_keep_code_to_the_last)
     try:
         yield
     except SystemExit as ending:
@@ -36,10 +39,30 @@ def ending_for_sure() -> Iterator[None]:
         raise
 
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _EndsWith:
+    """A handler that ends the process at once."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        os._exit(self._code)
+
+
 def keep_code(code: int) -> None:
     """Let signals change the exit code no more: from now on each ends the process with this one."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(code))
+    for number in _SIGNALS:
+        signal.signal(number, _EndsWith(code))
+
+
+def _keep_code_to_the_last() -> None:
+    """Ignore signals while the interpreter is torn down: it takes its handlers away and leaves the default ones."""
+    for number in _SIGNALS:
+        if isinstance(signal.getsignal(number), _EndsWith):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _number(code: object) -> int:

@@ -284,24 +284,31 @@ LATE_SIGNALS = """
 import os, signal, sys
 from fedenvoy.service.manager import ServiceManager
 from fedenvoy.cli import main
-late, usual = signal.Signals[sys.argv.pop()], ServiceManager.close
+when, late, usual = sys.argv.pop(), signal.Signals[sys.argv.pop()], ServiceManager.close
 def close(self):
     usual(self)
     os.kill(os.getpid(), late)
-ServiceManager.close = close
+class TornDown:
+    def __del__(self, kill=os.kill, getpid=os.getpid, late=late):
+        kill(getpid(), late)
+if when == 'put away':
+    ServiceManager.close = close
+else:
+    main.torn_down = TornDown()
 sys.argv[0] = 'fedenvoy'
 main()
 """
 
 
 @pytest.mark.parametrize("late", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("when", ["put away", "torn down"])
 def test_B84_a_signal_between_the_end_of_the_node_and_that_of_its_process_changes_no_exit_code(
-    scene: Scene, late: str
+    scene: Scene, when: str, late: str
 ) -> None:
-    """As the second of two that come close together, while the last things are put away."""
+    """As the second of two that come close together, while things are put away or the interpreter is torn down."""
     scene.director.start()
     arguments = ("start", "-n", "node-1", "-dh", "127.0.0.1", "-dp", str(scene.director.address.port))
-    with program(scene.home, "-c", LATE_SIGNALS, *arguments, "--disable-tls", late) as node:
+    with program(scene.home, "-c", LATE_SIGNALS, *arguments, "--disable-tls", late, when) as node:
         node.wait_line("--> Idle")
         node.send(TERM)
         assert node.end() == Exit.OK
