@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from fedenvoy.events import DeviceReading, ShardDescription
 
 __all__ = [
     "Call",
+    "Confinement",
     "DirectorPort",
     "Engine",
     "EngineNeeds",
@@ -123,6 +124,26 @@ class EngineNeeds:
 
 
 @frozen
+class Confinement:
+    """What an experiment's process, and all that descends from it, may see of this machine."""
+
+    level: str = "process"
+    """`process`: all that the agent may; `sandbox`: what is named here; `user`: that, as a user of its own."""
+    read: tuple[Path, ...] = ()
+    """Files and directories it may read, besides the system's programs and libraries; absolute."""
+    write: tuple[Path, ...] = ()
+    """Files and directories it may write; absolute."""
+    network: bool = False
+    """Whether it has the machine's network; False: it reaches itself only, and its relay."""
+    uid: int | None = None
+    """The user it runs as (level `user`); None: the agent's."""
+    gid: int | None = None
+    """The group it runs as (level `user`); None: the agent's."""
+    gpu: bool = False
+    """Whether it sees the machine's GPUs."""
+
+
+@frozen
 class RunSpec:
     """All that a child process gets, written to its specification file as JSON."""
 
@@ -139,9 +160,15 @@ class RunSpec:
     """What `set_available_devices(cuda=...)` gets."""
     plan_path: Path | None = None
     tls: Mapping[str, str] | None = None
-    """Paths of root_certificate, private_key and certificate; None: plain text."""
+    """Paths of root_certificate, private_key and certificate; None: plain text, or through `relay`."""
     aggregator_timeout: float = 0.0
     """Seconds without an answer of the aggregator after which an engine that has one gives up; 0: never."""
+    confinement: Confinement | None = None
+    """How much of the machine it sees; None: as much as the agent."""
+    limits: Mapping[str, int] = field(factory=dict)
+    """Bounds by name, for `engines/child/limits.py`."""
+    relay: str | None = None
+    """Path of the unix socket that leads to the aggregator; then `tls` is None. None: the child dials itself."""
 
 
 class Engine(Protocol):
