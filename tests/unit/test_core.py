@@ -308,6 +308,22 @@ def test_delivery_tries_used_up_lets_the_node_work_and_comes_back_to_the_report(
     assert d.send(arm.message) is State.REPORTING
 
 
+def test_a_report_is_put_off_for_longer_each_time_whatever_the_number_of_tries() -> None:
+    d = Driver(AgentSettings(report=ReportSettings(tries=5))).to_reporting()
+    pauses = []
+    for _ in range(12):
+        while d.feed(E.REPORT_FAILED) is State.REPORTING:
+            pass
+        arm = d.asked_for(Arm)
+        assert isinstance(arm, Arm)
+        pauses.append(arm.delay)
+        d.now += arm.delay
+        assert d.send(arm.message) is State.REPORTING
+    assert pauses[0] <= 30.0
+    assert pauses[1] <= 60.0
+    assert 60.0 < max(pauses) <= 600.0
+
+
 def test_waiting_reports_survive_idle_self_transitions() -> None:
     d = Driver(AgentSettings(report=ReportSettings(tries=1))).to_reporting()
     d.feed(E.REPORT_FAILED)

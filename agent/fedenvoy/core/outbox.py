@@ -62,6 +62,7 @@ def _outcome(message: Message) -> str:
 def postpone_report(step: Step) -> None:
     """The report stays for a later time."""
     pending = next(p for p in step.data.outbox if p.report.id == step.data.delivering)
-    pending.due = step.now + retry_delay(pending.tries, step.rng, first=30.0, cap=600.0)
+    pending.postponed += 1
+    pending.due = step.now + retry_delay(pending.postponed, step.rng, first=30.0, cap=600.0)
     pending.tries, step.data.delivering = 0, ""
     step.experiment = pending.report.experiment

@@ -90,12 +90,14 @@ class Pending:
     Attributes:
         report: What will be told.
         tries: Deliveries that failed in a row.
+        postponed: How often it was put off, after so many of these that no more were made.
         due: Not before this time.
 
     """
 
     report: Report
     tries: int = 0
+    postponed: int = 0
     due: float = 0.0
 
 
