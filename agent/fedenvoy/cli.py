@@ -15,6 +15,7 @@ from fedenvoy.cli_control import COMMANDS
 from fedenvoy.cli_errors import Group, log_level
 from fedenvoy.cli_exit import ending_for_sure, keep_code
 from fedenvoy.cli_options import file_options, log_format_option, node_options
+from fedenvoy.cli_review import review as review_group
 from fedenvoy.cli_service import systemd_unit
 from fedenvoy.cli_types import DIAGRAM
 from fedenvoy.errors import ConfigurationError
@@ -75,6 +76,7 @@ def start(ctx: click.Context, /, log_format: str, state_dir: Path | None, **argu
 
 for _command in COMMANDS:
     cli.add_command(_command)
+cli.add_command(review_group)
 
 
 @cli.command()
