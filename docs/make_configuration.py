@@ -64,7 +64,7 @@ def field_docs(tree: ast.Module) -> dict[str, dict[str, str]]:
 def default(attribute: attrs.Attribute[object]) -> str:
     """Say a field's default as YAML has it."""
     value = attribute.default
-    if value is None or isinstance(value, attrs.Factory):  # type: ignore[arg-type]
+    if value is None or value == () or isinstance(value, attrs.Factory):  # type: ignore[arg-type]
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

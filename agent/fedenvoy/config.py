@@ -138,9 +138,25 @@ class ReviewSettings:
     """Who decides about an experiment (`agent.review`)."""
 
     mode: str = "accept"
-    """`accept`, `prompt` or `callback`."""
+    """`accept`: everything; `prompt`: who sits at the terminal is asked; `policy`: the rules of a file decide; `hold`:
+    everything waits for `fedenvoy review approve`; `callback`, from Python only: `Envoy(review_plan_callback=...)`."""
+    policy: Path | None = None
+    """The file of rules, read anew for each experiment; one that cannot be read lets everything wait."""
     timeout: float = 24 * 3600.0
     """Seconds after which an unanswered review counts as rejected."""
+    required_approvals: int = 1
+    """How many people must approve what waits; one that rejects is enough."""
+    notify: tuple[str, ...] = ()
+    """A command, as a list of words, that is run once when something waits; it gets what `review list` knows of it on
+    its standard input, as JSON."""
+    webhook: str | None = None
+    """A URL that gets the same by HTTP POST."""
+    group: str | None = None
+    """A unix group whose members may look at what waits, approve and reject, each as himself; default: nobody but the
+    node's own user and root."""
+    keep: int = 2**30
+    """Bytes of archives that are kept after they were approved, the last of each name, to tell what changed in the
+    next; 0: none."""
 
 
 @frozen

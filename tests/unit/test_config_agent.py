@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,16 @@ def test_all_settings(tmp_path: Path) -> None:
             "poll": {"tries": 2, "timeout": 60},
             "fetch": {"tries": 1, "idle_timeout": "30s"},
             "archive": {"max_bytes": "1GiB", "max_unpacked_bytes": 0, "max_entries": 5, "max_ratio": 10},
-            "review": {"mode": "prompt", "timeout": "2h"},
+            "review": {
+                "mode": "hold",
+                "policy": "site.txt",
+                "timeout": "2h",
+                "required_approvals": 2,
+                "notify": ["sh", "-c", "true"],
+                "webhook": "https://example.org/waits",
+                "group": "root",
+                "keep": "5MB",
+            },
             "requirements": {"site": "site.txt", "inherit": True, "timeout": "1h"},
             "gpu": {"hide": True, "interval": 1},
             "report": {"detail": "code", "tries": 9, "retention": "1d"},
@@ -51,7 +61,16 @@ def test_all_settings(tmp_path: Path) -> None:
     assert (settings.on_stop, settings.drain_timeout, settings.kill_grace) == ("report", 300.0, 2.5)
     assert settings.link == LinkSettings(tries=3, call_timeout=20, settle=5, on_refused="exit", proxy=False)
     assert settings.archive == ArchiveSettings(max_bytes=2**30, max_unpacked_bytes=0, max_entries=5, max_ratio=10)
-    assert settings.review == ReviewSettings(mode="prompt", timeout=7200)
+    assert settings.review == ReviewSettings(
+        mode="hold",
+        policy=tmp_path / "site.txt",
+        timeout=7200,
+        required_approvals=2,
+        notify=(shutil.which("sh") or "", "-c", "true"),
+        webhook="https://example.org/waits",
+        group="root",
+        keep=5_000_000,
+    )
     assert settings.requirements == RequirementsSettings(site=tmp_path / "site.txt", inherit=True, timeout=3600)
     assert (settings.gpu.hide, settings.report.retention, settings.fetch.tries) == (True, 86400.0, 1)
 
@@ -96,7 +115,16 @@ def test_every_setting_is_read_strictly(tmp_path: Path) -> None:
         ({"on_stop": "stay"}, "agent.on_stop: 'stay': expected leave or report"),
         ({"link": {"on_refused": True}}, "agent.link.on_refused: true: expected retry or exit"),
         ({"report": {"detail": "all"}}, "agent.report.detail: 'all': expected full, summary or code"),
-        ({"review": {"mode": "callback"}}, "agent.review.mode: 'callback': expected accept or prompt; a callback is"),
+        ({"review": {"mode": "callback"}}, "agent.review.mode: 'callback': expected accept, prompt,"),
+        (
+            {"review": {"required_approvals": 0}},
+            "agent.review.required_approvals: 0: expected a whole number, 1 or more",
+        ),
+        ({"review": {"notify": "mail me"}}, "agent.review.notify: 'mail me': expected a command as a list of words"),
+        ({"review": {"notify": ["no-such-one"]}}, "agent.review.notify: ['no-such-one']: expected a program that can"),
+        ({"review": {"webhook": "file:///x"}}, "agent.review.webhook: 'file:///x': expected a URL that begins with"),
+        ({"review": {"group": "nobody knows"}}, "agent.review.group: 'nobody knows': expected the name of a group"),
+        ({"review": {"policy": "no.yaml"}}, "agent.review.policy: 'no.yaml': expected a file; there is none at"),
         ({"archive": {"max_bytes": "4G"}}, "agent.archive.max_bytes: '4G': expected a number of bytes"),
         ({"kill_grace": "soon"}, "agent.kill_grace: 'soon': expected 0 seconds or more"),
         ({"python": "no_such_python"}, "agent.python: 'no_such_python': expected a program that may be run"),

@@ -117,6 +117,8 @@ def _agent(value: object, file: Path, home: Path, params: sections.Params, found
             "every experiment that the director sends is accepted without review; "
             "set params.review_experiment: true to be asked, or agent.review.mode: accept to say that this is meant"
         )
+    if settings.review.mode == "policy" and settings.review.policy is None:
+        found.missing("agent.review.policy", "expected the file of rules by which agent.review.mode: policy decides")
     if settings.requirements.site is None:
         settings = attrs.evolve(settings, requirements=_with_site(settings.requirements, file))
     return settings

@@ -71,7 +71,16 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "max_entries": rules.count(0),
             "max_ratio": rules.ratio,
         },
-        ReviewSettings: {"mode": rules.choice("accept", "prompt", hint=_CALLBACK), "timeout": rules.duration(1)},
+        ReviewSettings: {
+            "mode": rules.choice("accept", "prompt", "policy", "hold", hint=_CALLBACK),
+            "policy": rules.file_path(home, kind="file"),
+            "timeout": rules.duration(1),
+            "required_approvals": rules.count(1),
+            "notify": rules.command_line(home),
+            "webhook": rules.web_address,
+            "group": rules.unix_group,
+            "keep": rules.size,
+        },
         RequirementsSettings: {
             "site": rules.file_path(home, kind="file"),
             "inherit": rules.boolean,

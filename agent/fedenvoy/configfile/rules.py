@@ -6,14 +6,31 @@ Durations become seconds, sizes become bytes.
 
 from __future__ import annotations
 
+import contextlib
+import grp
 import math
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-__all__ = ["Rule", "boolean", "choice", "count", "duration", "file_path", "limit", "ratio", "size"]
+__all__ = [
+    "Rule",
+    "boolean",
+    "choice",
+    "command_line",
+    "count",
+    "duration",
+    "file_path",
+    "limit",
+    "ratio",
+    "size",
+    "unix_group",
+    "web_address",
+]
 
 T = TypeVar("T")
 Rule = Callable[[object], T]
@@ -123,6 +140,40 @@ def file_path(home: Path, *, kind: str = "") -> Rule[Path]:
         return path
 
     return read
+
+
+def command_line(home: Path) -> Rule[tuple[str, ...]]:
+    """Make a rule that takes a command as a list of words, the first of which is a program that can be run."""
+    expected = 'expected a command as a list of words, such as ["mail", "-s", "waits", "me@example.org"]'
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value or not all(isinstance(w, str) and "\0" not in w for w in value):
+            raise ValueError(expected)
+        name = value[0]
+        program = shutil.which(str(home / Path(name)) if "/" in name else name)
+        if program is None:
+            raise ValueError(f"expected a program that can be run; there is none called {name[:60]!r}")
+        return (program, *value[1:])
+
+    return read
+
+
+def web_address(value: object) -> str:
+    """Read a URL of http or https."""
+    if isinstance(value, str) and value.isprintable() and " " not in value:
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(value)
+            if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+                return value
+    raise ValueError("expected a URL that begins with https:// or http://")
+
+
+def unix_group(value: object) -> str:
+    """Read the name of a group that this machine knows."""
+    if isinstance(value, str):
+        with contextlib.suppress(KeyError, ValueError):
+            return grp.getgrnam(value).gr_name
+    raise ValueError("expected the name of a group on this machine")
 
 
 _KINDS = {"file": "a file", "directory": "a directory", "program": "a program that may be run"}
