@@ -13,6 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 __all__ = [
+    "UNNAMED",
     "AgentSettings",
     "ArchiveSettings",
     "DirectorAddress",
@@ -29,6 +30,10 @@ __all__ = [
     "ShardSource",
     "TlsFiles",
 ]
+
+
+UNNAMED = "unnamed"
+"""The shard name in a configuration that is only looked at, where no name was given."""
 
 
 @frozen
@@ -168,10 +173,23 @@ class RequirementsSettings:
     `sd_requirements.txt` beside the configuration."""
     inherit: bool | None = None
     """Whether the node's packages stay visible behind the environment's; default: when a shard descriptor is set."""
+    mode: str = "install"
+    """`install`: whatever the experiment asks for; `hashes-required`: only what the archive's own requirements give a
+    hash for; `offline`: only what lies in `wheels`, no index is asked; `off`: nothing is installed, as with
+    `params.install_requirements: false`."""
+    wheels: Path | None = None
+    """The directory of packages that mode `offline` installs from."""
+    indexes: tuple[str, ...] = ()
+    """The only package indexes, link pages and addresses that may be used, each with all below it; the first one is used
+    where nobody asks for another. Empty: any."""
     timeout: float = 1800.0
     """Seconds an installation may take."""
+    max_environment_bytes: int = 16 * 2**30
+    """Size of one environment, and of what is fetched for it; 0: no limit."""
     keep: float = 30 * 24 * 3600.0
     """Seconds since its last use after which an environment is removed, when room is needed for a new one; 0: never."""
+    max_bytes: int = 64 * 2**30
+    """Size of all environments together; beyond it, those that nobody used for longest are removed. 0: no limit."""
 
 
 @frozen

@@ -84,8 +84,13 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
         RequirementsSettings: {
             "site": rules.file_path(home, kind="file"),
             "inherit": rules.boolean,
+            "mode": rules.choice("install", "hashes-required", "offline", "off"),
+            "wheels": rules.file_path(home, kind="directory"),
+            "indexes": rules.addresses,
             "timeout": rules.duration(1),
+            "max_environment_bytes": rules.size,
             "keep": rules.duration(0),
+            "max_bytes": rules.size,
         },
         GpuSettings: {"hide": rules.boolean, "interval": rules.duration(0.1)},
         ReportSettings: {

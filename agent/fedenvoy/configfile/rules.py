@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 __all__ = [
     "Rule",
+    "addresses",
     "boolean",
     "choice",
     "command_line",
@@ -166,6 +167,20 @@ def web_address(value: object) -> str:
             if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
                 return value
     raise ValueError("expected a URL that begins with https:// or http://")
+
+
+def addresses(value: object) -> tuple[str, ...]:
+    """Read a list of URLs of http, https or file."""
+    if isinstance(value, list):
+        with contextlib.suppress(ValueError):
+            return tuple(_file_or_web_address(entry) for entry in value)
+    raise ValueError('expected a list of URLs, such as ["https://pypi.example.org/simple"]')
+
+
+def _file_or_web_address(value: object) -> str:
+    if isinstance(value, str) and value.startswith("file:///") and value.isprintable() and " " not in value:
+        return value
+    return web_address(value)
 
 
 def unix_group(value: object) -> str:
