@@ -16,7 +16,8 @@ AGENT = Path(fedenvoy.__file__).parent
 CHARTS = Path(fedenvoy_statecharts.__file__).parent
 
 LEAVES = {"events", "commands", "config", "errors", "ports", "calls", "cancel", "backoff", "waits", "logs", "processes"}
-ADAPTERS = {"control", "link", "monitor", "workspace", "engines", "store", "service"}
+LEAVES |= {"hostnames", "proxies"}
+ADAPTERS = {"control", "link", "monitor", "relay", "workspace", "engines", "store", "service"}
 ALLOWED: dict[str, set[str]] = {
     "machine": set(),
     "core": {"machine"},
@@ -28,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "status": {"control", "store"},
     "link": {"wire"},
     "monitor": set(),
+    "relay": set(),
     "workspace": set(),
     "engines": set(),
     "store": set(),
@@ -38,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "review": set(),
     "testing": {"wire", "link"},
     "demo": {"testing"},
+    "doctor": {"app", "link", "store", "workspace"},
 }
 """Which parts of the agent each part may import, besides the leaves and itself."""
 

@@ -6,13 +6,11 @@ all look alike: the socket was closed. A person should not have to find out whic
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import socket
 import ssl
-from typing import Any
 
 from fedenvoy.config import DirectorAddress, TlsFiles
+from fedenvoy.hostnames import made_out_for, names_in
 
 __all__ = ["tls_trouble"]
 
@@ -88,9 +86,10 @@ def _broken_handshake(error: ssl.SSLError) -> str | None:
 
 def _after_handshake(encrypted: ssl.SSLSocket, host: str) -> str | None:
     """Compare the names, and see whether the director accepts this node."""
-    names = _names(encrypted.getpeercert())
-    if not any(_matches(name, host) for name in names):
-        return f"its certificate is made out for {', '.join(names) or 'no name at all'}, and not for {host}"
+    certificate = encrypted.getpeercert()
+    if not made_out_for(certificate, host):
+        names = ", ".join(names_in(certificate)) or "no name at all"
+        return f"its certificate is made out for {names}, and not for {host}"
     return None if _hears(encrypted) else "it closes after the handshake: it does not accept this node's certificate"
 
 
@@ -100,20 +99,6 @@ def _hears(encrypted: ssl.SSLSocket) -> bool:
         return bool(encrypted.recv(1))
     except ConnectionError:
         return False
-
-
-def _names(certificate: Any) -> list[str]:
-    return [str(name) for kind, name in (certificate or {}).get("subjectAltName", ()) if kind in {"DNS", "IP Address"}]
-
-
-def _matches(pattern: str, host: str) -> bool:
-    """Whether a name of a certificate, perhaps with a leading wildcard label, or an address stands for a host."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(pattern) == ipaddress.ip_address(host)
-    pattern, host = pattern.lower(), host.lower().rstrip(".")
-    if pattern.startswith("*."):
-        return pattern[1:] == host[host.find(".") :] if "." in host else False
-    return pattern == host
 
 
 def _reason(error: Exception) -> str:
