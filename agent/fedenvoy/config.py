@@ -16,6 +16,7 @@ __all__ = [
     "UNNAMED",
     "AgentSettings",
     "ArchiveSettings",
+    "ChildSettings",
     "DirectorAddress",
     "FetchSettings",
     "GpuSettings",
@@ -193,6 +194,29 @@ class RequirementsSettings:
 
 
 @frozen
+class ChildSettings:
+    """What an experiment's processes may use (`agent.child`); 0 means no limit."""
+
+    memory: int = 0
+    """Bytes of memory, all its processes together."""
+    processes: int = 4096
+    """Processes and threads at one time."""
+    open_files: int = 8192
+    """Files that one process may have open at a time."""
+    workspace: int = 64 * 2**30
+    """Bytes that the run's directory may grow to (the archive and its files, and whatever is written); each file counts
+    16 KiB at least. No single file may be larger either."""
+    output: int = 5 * 2**20
+    """Bytes that are kept of what it prints: a fifth of its beginning, the rest of its end."""
+    log_retention: float = 30 * 24 * 3600.0
+    """Seconds that what an experiment printed is kept after its end, of the last 20; 0: it goes with the run."""
+    nice: int = 0
+    """How much other programs on this machine go before it: 0 to 19."""
+    env: tuple[str, ...] = ()
+    """Environment variables that it gets beside the usual ones: names, with the agent's values, or `NAME=value`."""
+
+
+@frozen
 class GpuSettings:
     """GPU monitoring (`agent.gpu`)."""
 
@@ -261,6 +285,7 @@ class AgentSettings:
     archive: ArchiveSettings = field(factory=ArchiveSettings)
     review: ReviewSettings = field(factory=ReviewSettings)
     requirements: RequirementsSettings = field(factory=RequirementsSettings)
+    child: ChildSettings = field(factory=ChildSettings)
     gpu: GpuSettings = field(factory=GpuSettings)
     report: ReportSettings = field(factory=ReportSettings)
     journal: JournalSettings = field(factory=JournalSettings)

@@ -165,6 +165,8 @@ class RunSpec:
     """Seconds without an answer of the aggregator after which an engine that has one gives up; 0: never."""
     confinement: Confinement | None = None
     """How much of the machine it sees; None: as much as the agent."""
+    groups: tuple[str, ...] = ()
+    """Control groups to live in, as paths; where there are any, they bound memory and processes."""
     limits: Mapping[str, int] = field(factory=dict)
     """Bounds by name, for `engines/child/limits.py`."""
     relay: str | None = None

@@ -120,7 +120,9 @@ def _agent(value: object, file: Path, home: Path, params: sections.Params, found
     if settings.review.mode == "policy" and settings.review.policy is None:
         found.missing("agent.review.policy", "expected the file of rules by which agent.review.mode: policy decides")
     if settings.requirements.mode == "offline" and settings.requirements.wheels is None:
-        found.missing("agent.requirements.wheels", "expected the directory of packages that mode: offline installs from")
+        found.missing(
+            "agent.requirements.wheels", "expected the directory of packages that mode: offline installs from"
+        )
     if settings.requirements.site is None:
         settings = attrs.evolve(settings, requirements=_with_site(settings.requirements, file))
     return settings

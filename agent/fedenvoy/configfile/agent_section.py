@@ -17,6 +17,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from fedenvoy.config import (
     AgentSettings,
     ArchiveSettings,
+    ChildSettings,
     FetchSettings,
     GpuSettings,
     JournalSettings,
@@ -91,6 +92,16 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "max_environment_bytes": rules.size,
             "keep": rules.duration(0),
             "max_bytes": rules.size,
+        },
+        ChildSettings: {
+            "memory": rules.size_from(256 * 2**20, "256MiB"),
+            "processes": rules.count_from(16),
+            "open_files": rules.count_from(64),
+            "workspace": rules.size_from(2**20, "1MiB"),
+            "output": rules.size_from(64 * 2**10, "64KiB", never=True),
+            "log_retention": rules.duration(0),
+            "nice": rules.count(0, 19),
+            "env": rules.variables,
         },
         GpuSettings: {"hide": rules.boolean, "interval": rules.duration(0.1)},
         ReportSettings: {

@@ -24,12 +24,15 @@ __all__ = [
     "choice",
     "command_line",
     "count",
+    "count_from",
     "duration",
     "file_path",
     "limit",
     "ratio",
     "size",
+    "size_from",
     "unix_group",
+    "variables",
     "web_address",
 ]
 
@@ -44,6 +47,7 @@ _BYTES = {"": 1, "b": 1} | {
     for suffix, base in (("b", 1000), ("ib", 1024))
     for power, letter in enumerate("kmgt", start=1)
 }
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:=[^\0]*)?\Z")
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*", re.ASCII)
 _WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
@@ -68,13 +72,31 @@ def choice(*names: str, hint: str = "") -> Rule[str]:
     return read
 
 
-def count(least: int) -> Rule[int]:
-    """Make a rule that takes a whole number, `least` or more."""
+def count(least: int, most: int | None = None) -> Rule[int]:
+    """Make a rule that takes a whole number, `least` or more, up to `most`."""
 
     def read(value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and least <= value <= (value if most is None else most)
+        ):
             return value
-        raise ValueError(f"expected a whole number, {least} or more")
+        raise ValueError(f"expected a whole number, {least} " + ("or more" if most is None else f"to {most}"))
+
+    return read
+
+
+def count_from(least: int) -> Rule[int]:
+    """Make a rule that takes a whole number, `least` or more, or 0 for no limit."""
+    number = count(0)
+
+    def read(value: object) -> int:
+        with contextlib.suppress(ValueError):
+            amount = number(value)
+            if amount == 0 or amount >= least:
+                return amount
+        raise ValueError(f"expected a whole number, {least} or more, or 0 for no limit")
 
     return read
 
@@ -118,6 +140,25 @@ def size(value: object) -> int:
     if amount is None:
         raise ValueError('expected a number of bytes, or a size such as "500MB" or "4GiB"')
     return round(amount)
+
+
+def size_from(least: int, words: str, *, never: bool = False) -> Rule[int]:
+    """Make a rule that takes `least` bytes or more (`words` says how many), or, unless `never`, 0 for no limit."""
+
+    def read(value: object) -> int:
+        amount = size(value)
+        if amount >= least or (amount == 0 and not never):
+            return amount
+        raise ValueError(f"expected a size, {words} or more" + ("" if never else ", or 0 for no limit"))
+
+    return read
+
+
+def variables(value: object) -> tuple[str, ...]:
+    """Read a list of environment variables: names, or `NAME=value`."""
+    if isinstance(value, list) and all(isinstance(entry, str) and _VARIABLE.match(entry) for entry in value):
+        return tuple(value)
+    raise ValueError('expected a list of names and values of environment variables, such as [HF_TOKEN, "MODE=fast"]')
 
 
 def file_path(home: Path, *, kind: str = "") -> Rule[Path]:
