@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from attrs import frozen
-
 from fedenvoy.cancel import Cancel, Cancelled
+from fedenvoy.engines.ending import Ending, parse
+from fedenvoy.engines.reading import read_regular
 from fedenvoy.processes import MARK, PATIENCE, end_marked
 
 __all__ = ["BOOTSTRAP", "Ending", "StartError", "supervise"]
@@ -42,22 +42,6 @@ LATER_LOGS = ("child.earlier.log", "child.latest.log")
 
 class StartError(OSError):
     """The child could not be started."""
-
-
-@frozen
-class Ending:
-    """How a child ended."""
-
-    status: str
-    """`exit N` or `signal N`."""
-    result: Mapping[str, Any] | None
-    """What it wrote; None where it wrote nothing that can be read."""
-    tail: str
-    """The last lines it printed."""
-    timed_out: bool = False
-    """Whether it was ended because its time was up."""
-    began: bool = True
-    """Whether its own first code ran; False: the interpreter came to nothing."""
 
 
 def supervise(
@@ -107,9 +91,17 @@ def supervise(
             code = _collect(process, token)
     if cancel.cancelled:
         raise Cancelled
-    status = words or (f"signal {-code}" if code < 0 else f"exit {code}")
-    said = _read_result(result)
-    return Ending(status, said, _tail(run_dir), timed_out, began=bool(words) or said is not None)
+    guard = parse(words)
+    written = _read_result(result)
+    return Ending(
+        status=guard.status or (f"signal {-code}" if code < 0 else f"exit {code}"),
+        result=written,
+        tail=_tail(run_dir),
+        timed_out=timed_out,
+        began=bool(guard.status) or written is not None,
+        peak=guard.peak,
+        limit=guard.limit,
+    )
 
 
 class _Watch:
@@ -231,10 +223,8 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _read_result(path: Path) -> Mapping[str, Any] | None:
     try:
-        if path.is_symlink() or path.stat().st_size > MAX_RESULT:
-            return None
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(read_regular(path, MAX_RESULT) or b"")
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -242,7 +232,5 @@ def _read_result(path: Path) -> Mapping[str, Any] | None:
 def _tail(run_dir: Path) -> str:
     found = b""
     for name in ("child.log", *LATER_LOGS):
-        with contextlib.suppress(OSError), (run_dir / name).open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))
-            found = (found + log.read())[-TAIL_BYTES:]
+        found = (found + (read_regular(run_dir / name, TAIL_BYTES, tail=True) or b""))[-TAIL_BYTES:]
     return "\n".join(found.decode("utf-8", "replace").splitlines()[-TAIL_LINES:])

@@ -31,7 +31,9 @@ CODES = frozenset({"aggregator", "environment"})
 def main() -> NoReturn:
     """Do what the specification says; never return."""
     spec = read(Path(sys.argv[1]))
-    load(HERE / "guard.py", "_fedenvoy_guard").enter(spec["agent"], Path(spec["log"]))
+    load(HERE / "guard.py", "_fedenvoy_guard").enter(
+        spec["agent"], Path(spec["log"]), spec.get("limits", {}), spec.get("groups", ())
+    )
     pid = os.getpid()
     try:
         result, code = attempt(spec)

@@ -17,32 +17,36 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import select
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any, Sequence  # noqa: UP035 - Python 3.8
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE = 5.0
 """Seconds to go on killing; what is left then, the agent looks for itself."""
-FIRST = 2**20
-"""Bytes of output that are kept from its beginning, in the log itself."""
-LAST = 2**21
-"""Bytes of output that are kept from its end, at least: in `LATEST` and, from before that, in `EARLIER`."""
+OUTPUT = 5 * 2**20
+"""Bytes of output that are kept, unless the limits say otherwise: a fifth from its beginning, in the log itself, and
+twice two fifths from its end, in `LATEST` and, from before that, in `EARLIER`."""
 LATEST, EARLIER = "child.latest.log", "child.earlier.log"
 
 
-def enter(agent: int, log: Path) -> None:
+def enter(agent: int, log: Path, limits: dict[str, int], groups: Sequence[str] = ()) -> None:
     """Become two processes; return in the experiment's only.
 
     Args:
         agent: Process id of the agent, which must be the parent: if it is not, it has ended meanwhile.
         log: The file that file descriptors 1 and 2 lead to.
+        limits: What the experiment is held to (see `limits.py` and `watching.py`), and the bytes of `output` kept.
+        groups: The control groups that it lives in.
 
     """
+    watching = sibling("watching").Watching(limits, log.parent, groups)
     line = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -63,7 +67,7 @@ def enter(agent: int, log: Path) -> None:
         os.close(into)
         with contextlib.suppress(OSError):
             os.setpgid(child, child)
-        _watch(child, line, wake, _Output(out, log))
+        _watch(child, (line, wake), _Output(out, log, limits.get("output") or OUTPUT), watching)
     for stream in (1, 2):
         os.dup2(into, stream)
     signal.set_wakeup_fd(-1)
@@ -75,13 +79,28 @@ def enter(agent: int, log: Path) -> None:
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guard:
         os._exit(1)
+    sibling("limits").apply(limits, groups)
 
 
-def _watch(child: int, line: int, wake: int, output: _Output) -> None:
+def sibling(name: str) -> Any:
+    """Load the script of this name that lies beside this one; its directory does not get onto the import path."""
+    spec = importlib.util.spec_from_file_location(f"_fedenvoy_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _watch(child: int, lines: tuple[int, int], output: _Output, watching: Any) -> None:
     """Wait for the end of the experiment or of the agent, end what is left, tell, and exit."""
+    line, wake = lines
     status = None
     while status is None:
-        ready = select.select([line, wake, *output.sources], [], [])[0]
+        ready = select.select([line, wake, *output.sources], [], [], watching.pause())[0]
+        if watching.look():  # a limit is passed: no grace for that
+            break
         if output.sources and output.sources[0] in ready:
             output.take()
         if wake in ready:
@@ -94,25 +113,25 @@ def _watch(child: int, line: int, wake: int, output: _Output) -> None:
             if not _read(line):
                 break
             _signal_group(child, signal.SIGTERM)
-        status = _reap(child)
-    ended = _end_descendants(child)
+        status = _reap(child, watching)
+    ended = _end_descendants(child, watching)
     status = ended if status is None else status
     output.take()
     with contextlib.suppress(OSError):
-        os.write(line, _words(status).encode("ascii"))
+        os.write(line, watching.words(_words(status)).encode("ascii"))
     os._exit(0)
 
 
 class _Output:
     """What the experiment prints, on its way from a pipe into files of bounded size."""
 
-    def __init__(self, source: int, log: Path) -> None:
+    def __init__(self, source: int, log: Path, kept: int) -> None:
         os.set_blocking(source, False)
         self.sources = [source]
         """Where it comes from; empty once nobody can print any more."""
         self._log = log
         self._file = 1
-        self._room = FIRST - os.fstat(1).st_size
+        self._room, self._last = kept // 5 - os.fstat(1).st_size, 2 * kept // 5
 
     def take(self) -> None:
         """Take what is there, without waiting; a pipe holds less than this takes at once."""
@@ -145,11 +164,11 @@ class _Output:
             self._put(f"\n[what was printed last is in {LATEST}]\n".encode("ascii"))
         elif self._file >= 0:
             os.close(self._file)
-        self._room, self._file = LAST, -1
+        self._room, self._file = self._last, -1
         with contextlib.suppress(OSError):
             latest.replace(latest.with_name(EARLIER))
-        with contextlib.suppress(OSError):
-            self._file = os.open(latest, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with contextlib.suppress(OSError):  # the experiment may have put anything there, even what blocks for ever
+            self._file = os.open(latest, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def _read(line: int) -> bytes:
@@ -164,54 +183,39 @@ def _signal_group(child: int, number: int) -> None:
         os.killpg(child, number)
 
 
-def _reap(child: int) -> int | None:
+def _reap(child: int, watching: Any) -> int | None:
     """Take the exit codes of all that ended; give the experiment's when it is among them."""
     status = None
     while True:
         try:
-            pid, code = os.waitpid(-1, os.WNOHANG)
+            pid, code, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return status
+        watching.saw(usage)
         if pid == child:
             status = code
         elif pid == 0:
             return status
 
 
-def _end_descendants(child: int) -> int | None:
+def _end_descendants(child: int, watching: Any) -> int | None:
     """Kill until nothing is left; give the experiment's exit code when it ended only now."""
+    tree = sibling("watching").tree
     status = None
     deadline = time.monotonic() + PATIENCE
     while True:
-        found = _descendants()
-        for pid in found:
+        found = tree(os.getpid())
+        # Whole groups first: the kernel kills those at one stroke, so that nothing forks away meanwhile.
+        for group in {task.group for task in found} - {0, os.getpgrp()}:
+            _signal_group(group, signal.SIGKILL)
+        for task in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        code = _reap(child)
+                os.kill(task.pid, signal.SIGKILL)
+        code = _reap(child, watching)
         status = code if status is None else status
         if not found or time.monotonic() > deadline:
             return status
         time.sleep(0.005)
-
-
-def _descendants() -> list[int]:
-    """Give all living processes of which this one is an ancestor: by the subreaper's right, all of the experiment's."""
-    children: dict[int, list[tuple[int, bool]]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            # The command stands in parentheses and may hold anything; state and parent follow.
-            state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
-        except (OSError, ValueError):
-            continue  # it ended meanwhile
-        children.setdefault(int(parent), []).append((int(entry.name), state not in (b"Z", b"X")))
-    found = []
-    waiting = [os.getpid()]
-    while waiting:
-        for pid, alive in children.pop(waiting.pop(), []):
-            waiting.append(pid)
-            if alive:
-                found.append(pid)
-    return found
 
 
 def _words(status: int | None) -> str:

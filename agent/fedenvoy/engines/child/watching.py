@@ -59,19 +59,22 @@ class Watching:
         self._files = Files(run_dir, limits.get("workspace", 0))
         self._passed = ""
         self._peak = 0
-        self._pause = PAUSE
+        self._due = time.monotonic()
 
     def pause(self) -> float:
         """Give the seconds until the next look."""
-        return self._pause
+        return max(0.0, self._due - time.monotonic())
 
     def look(self) -> bool:
-        """Whether a limit is passed; the first one is remembered for `words`."""
+        """Whether a limit is passed, where it is time to look; the first one is remembered for `words`."""
         began = time.monotonic()
+        if began < self._due:
+            return False
         with contextlib.suppress(OSError, ValueError, IndexError):
             tasks = tree(os.getpid())
             self._passed = self._passed or self._of_processes(tasks) or self._files.passed(tasks)
-        self._pause = max(PAUSE, SHARE * (time.monotonic() - began))
+        now = time.monotonic()
+        self._due = now + max(PAUSE, SHARE * (now - began))
         return bool(self._passed)
 
     def saw(self, usage: Any) -> None:
