@@ -74,17 +74,23 @@ def default(attribute: attrs.Attribute[object]) -> str:
 def page() -> str:
     """Write the whole page."""
     docs = field_docs(ast.parse(Path(config.__file__).read_text(encoding="utf-8")))
-    lines = [HEAD]
+    return "\n".join([HEAD, *section("agent", config.AgentSettings, docs)]) + "\n"
+
+
+def section(name: str, settings: type, docs: dict[str, dict[str, str]]) -> list[str]:
+    """Write a section's table, and those of the sections in it."""
     plain, sections = [], []
-    for attribute in attrs.fields(config.AgentSettings):
+    for attribute in attrs.fields(settings):
         kind = getattr(config, str(attribute.type).split(".")[-1], None)
-        (sections if isinstance(kind, type) and attrs.has(kind) else plain).append(attribute)
-    lines += ["## agent\n", *table(plain, docs["AgentSettings"])]
-    for attribute in sections:
-        kind = getattr(config, str(attribute.type).split(".")[-1])
-        lines += [f"\n## agent.{attribute.name}\n", f"{kind.__doc__.splitlines()[0]}\n"]
-        lines += table(attrs.fields(kind), docs[kind.__name__])
-    return "\n".join(lines) + "\n"
+        if isinstance(kind, type) and attrs.has(kind):
+            sections.append((attribute.name, kind))
+        else:
+            plain.append(attribute)
+    lines = [f"## {name}\n", *table(plain, docs[settings.__name__])]
+    for inner, kind in sections:
+        head, *rest = section(f"{name}.{inner}", kind, docs)
+        lines += ["\n" + head, f"{str(kind.__doc__).splitlines()[0]}\n", *rest]
+    return lines
 
 
 def table(fields: object, docs: dict[str, str]) -> list[str]:

@@ -19,6 +19,7 @@ __all__ = [
     "ChildSettings",
     "DirectorAddress",
     "FetchSettings",
+    "GpuRequirements",
     "GpuSettings",
     "JournalSettings",
     "LinkSettings",
@@ -217,6 +218,27 @@ class ChildSettings:
 
 
 @frozen
+class GpuRequirements:
+    """What each of the `cuda_devices` must offer before an experiment begins (`agent.gpu.require`)."""
+
+    min_free_memory: int = 0
+    """Bytes of its memory that are free; 0: any."""
+    max_temperature: float = 0.0
+    """Degrees Celsius that it may have; 0: any."""
+    no_ecc_errors: bool = False
+    """Whether uncorrected memory errors since the driver was loaded, or memory that waits for a reset, keep an
+    experiment from beginning. A GPU without such counters has no errors."""
+    exclusive: bool = False
+    """Whether no other process may compute on it; other agents on this machine then keep off it while an experiment
+    runs."""
+
+    @property
+    def any(self) -> bool:
+        """Whether something is asked of the monitor."""
+        return bool(self.min_free_memory or self.max_temperature or self.no_ecc_errors or self.exclusive)
+
+
+@frozen
 class GpuSettings:
     """GPU monitoring (`agent.gpu`)."""
 
@@ -224,6 +246,15 @@ class GpuSettings:
     """With no `cuda_devices`: whether the experiment sees no GPU at all instead of all of them."""
     interval: float = 5.0
     """Seconds between two samples."""
+    deadline: float = 10.0
+    """Seconds that a sample may take; after that the driver counts as hung, and what was read last as old."""
+    unfit: str = "wait"
+    """What becomes of an offer while a GPU does not fulfil `require`, or another agent has it for itself: `wait`: it is
+    declined until it can be run; `fail`: the director is told that it failed here."""
+    lock_dir: Path | None = None
+    """Where the agents of this machine lock the GPUs that their experiments use; all of them must be able to write
+    there. Default: `/run/lock/fedenvoy` where that can be written, else the state directory."""
+    require: GpuRequirements = field(factory=GpuRequirements)
 
 
 @frozen

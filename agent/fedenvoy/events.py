@@ -153,12 +153,14 @@ class Health(Message):
         period: Seconds until the next check, as the director wants it, clamped.
         readings: The GPU readings that went with the check, in registration order.
         latency: Seconds the director took to answer.
+        age: Seconds since those readings were taken; None where there are none.
 
     """
 
     period: float
     readings: tuple[DeviceReading, ...] = ()
     latency: float = 0.0
+    age: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,14 @@ class Named(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer(Named):
-    """`experiment_offered` and `experiment_reoffered`."""
+    """`experiment_offered` and `experiment_reoffered`.
+
+    Attributes:
+        unfit: Why this node cannot run anything at the moment, in one sentence; empty when it can.
+
+    """
+
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ AGENT = Path(fedenvoy.__file__).parent
 CHARTS = Path(fedenvoy_statecharts.__file__).parent
 
 LEAVES = {"events", "commands", "config", "errors", "ports", "calls", "cancel", "backoff", "waits", "logs", "processes"}
+LEAVES |= {"devices"}
 LEAVES |= {"hostnames", "proxies"}
 ADAPTERS = {"control", "link", "monitor", "relay", "workspace", "engines", "store", "service"}
 ALLOWED: dict[str, set[str]] = {

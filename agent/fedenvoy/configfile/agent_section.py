@@ -19,6 +19,7 @@ from fedenvoy.config import (
     ArchiveSettings,
     ChildSettings,
     FetchSettings,
+    GpuRequirements,
     GpuSettings,
     JournalSettings,
     LinkSettings,
@@ -103,7 +104,19 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "nice": rules.count(0, 19),
             "env": rules.variables,
         },
-        GpuSettings: {"hide": rules.boolean, "interval": rules.duration(0.1)},
+        GpuSettings: {
+            "hide": rules.boolean,
+            "interval": rules.duration(0.1),
+            "deadline": rules.duration(0.1),
+            "unfit": rules.choice("wait", "fail"),
+            "lock_dir": rules.file_path(home, kind="directory"),
+        },
+        GpuRequirements: {
+            "min_free_memory": rules.size,
+            "max_temperature": rules.ratio,
+            "no_ecc_errors": rules.boolean,
+            "exclusive": rules.boolean,
+        },
         ReportSettings: {
             "detail": rules.choice("full", "summary", "code"),
             "tries": rules.count(1),

@@ -25,7 +25,7 @@ class Question:
 
 
 def _offer_welcome(q: Question) -> bool:
-    if not isinstance(q.message, Offer) or q.data.paused:
+    if not isinstance(q.message, Offer) or q.data.paused or q.message.unfit:
         return False
     memory = q.data.memory.get(q.message.experiment)
     return memory is None or q.now >= memory.recheck

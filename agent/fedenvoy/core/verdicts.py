@@ -31,10 +31,13 @@ def decline(step: Step) -> None:
     elif message.event is Event.EXPERIMENT_WITHDRAWN:
         step.data.memory_of(name).rest_longer(step.now, "the director no longer had it")
     memory = step.data.memory.get(name)
-    if step.data.paused or memory is None:
+    unfit = message.unfit if isinstance(message, Offer) else ""
+    if step.data.paused:
         step.cause = "declined: this node is paused"
-    else:
+    elif memory is not None and (step.now < memory.recheck or not unfit):
         step.cause = f"declined: {memory.why}; looked at again in {max(0.0, memory.recheck - step.now):.0f} s"
+    else:
+        step.cause = f"declined: {unfit}"
 
 
 def drop_run(step: Step) -> None:
