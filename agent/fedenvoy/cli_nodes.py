@@ -73,8 +73,8 @@ def _choices(meant: list[Place]) -> str:
     )
 
 
-def ask(place: Place, command: str, text: str = "") -> dict[str, Any]:
-    """Ask a node that runs.
+def ask(place: Place, command: str, *texts: str) -> dict[str, Any]:
+    """Ask a node that runs; the texts are named by `control.protocol.ARGUMENTS`, in that order.
 
     Raises:
         AbsentError: It does not run.
@@ -85,7 +85,7 @@ def ask(place: Place, command: str, text: str = "") -> dict[str, Any]:
     from fedenvoy.store.history import holder  # noqa: PLC0415
 
     try:
-        return ask(place.directory, command, text)
+        return ask(place.directory, command, *texts)
     except UnreachableError as error:
         process = holder(place.directory)
         if process is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import Any
 import pytest
 from fedenvoy.control.client import AnswerError, UnreachableError, ask
 from fedenvoy.control.clients import MOST_CLIENTS
-from fedenvoy.control.protocol import REQUEST_LIMIT, SOCKET, TEXT_LIMIT, reachable
+from fedenvoy.control.peers import Admission, Peer
+from fedenvoy.control.protocol import REQUEST_LIMIT, SOCKET, TEXT_LIMIT, Request, reachable
 from fedenvoy.control.server import ControlError, Controls, ControlServer
 
 PATIENCE = 20.0
@@ -120,6 +123,7 @@ BAD = {
     "command of another type": (b'{"command": ["stop"]}\n', "`command` must be one of"),
     "one word too many": (b'{"command": "stop", "when": "now"}\n', "`stop` takes nothing else, and not 'when'"),
     "the wrong word": (b'{"command": "cancel", "why": "x"}\n', "`cancel` takes `reason` alone"),
+    "no reason": (b'{"command": "review_approve", "case": "1", "name": "x"}\n', "needs a reason: `reason`"),
     "no name": (b'{"command": "forget"}\n', "`forget` needs the name"),
     "a name of another type": (b'{"command": "forget", "experiment": 7}\n', "must be a text"),
     "a long reason": (
@@ -257,20 +261,109 @@ def test_another_user_is_refused_even_where_the_file_s_mode_lets_it_in(home: Pat
     node = Node()
     with served(home, node):
         (home / SOCKET).chmod(0o666)
-        descriptor = os.open(home / SOCKET, os.O_PATH)
-        try:
-            done = subprocess.run(
-                [sys.executable, "-c", STRANGER, str(descriptor)],
-                pass_fds=[descriptor],
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-        finally:
-            os.close(descriptor)
-        assert "may control it" in done.stdout, done.stderr
+        assert "may control it" in asked_by(home, STRANGER)
         assert ask(home, "snapshot")["ok"]
+    assert not node.told
+
+
+INSIDE = """
+import contextlib, ctypes, os, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+flags = int(sys.argv[2])
+if libc.unshare(flags):
+    sys.exit(os.strerror(ctypes.get_errno()))
+child = os.fork()  # a namespace of process ids is entered by children alone
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect("/proc/self/fd/" + sys.argv[1])
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(b'{"command": "stop"}' + bytes([10]))
+    print(connection.recv(65536).decode())
+"""
+CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
+
+
+@pytest.mark.parametrize(("flags", "word"), [(CLONE_NEWUSER, "user"), (CLONE_NEWUSER | CLONE_NEWPID, "user")])
+def test_a_process_in_other_namespaces_is_refused_as_an_experiment_would_be(home: Path, flags: int, word: str) -> None:
+    node = Node()
+    with served(home, node):
+        assert f"lives in another {word} namespace" in asked_by(home, INSIDE, str(flags))
+        assert ask(home, "snapshot")["ok"]
+    assert not node.told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make one without a user namespace")
+def test_a_process_in_another_namespace_of_process_ids_is_refused(home: Path) -> None:
+    node = Node()
+    with served(home, node):
+        assert "lives in another process id namespace" in asked_by(home, INSIDE, str(CLONE_NEWPID))
+    assert not node.told
+
+
+def asked_by(home: Path, program: str, *arguments: str) -> str:
+    """Give what a program is answered that gets a descriptor of the socket."""
+    descriptor = os.open(home / SOCKET, os.O_PATH)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(descriptor), *arguments],
+            pass_fds=[descriptor],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(descriptor)
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+MEMBER = """
+import contextlib, os, socket, sys
+os.setgroups([int(sys.argv[2])]), os.setgid(65534), os.setuid(int(sys.argv[3]))
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    with contextlib.suppress(BrokenPipeError):  # it may be refused before it asks
+        connection.sendall(sys.argv[4].encode() + bytes([10]))
+    print(connection.recv(65536).decode())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_members_of_the_group_that_may_review_may_do_that_and_nothing_else() -> None:
+    group, told, home = 54321, list[tuple[str, int, bool]](), Path()
+
+    def review(request: Request, peer: Peer) -> Mapping[str, Any]:
+        told.append((request.command, peer.uid, peer.owner))
+        return {"waiting": []}
+
+    def asked(command: str, *, gid: int = group, uid: int = 54322) -> str:
+        argv = [str(home / SOCKET), str(gid), str(uid), json.dumps({"command": command})]
+        done = subprocess.run(
+            [sys.executable, "-c", MEMBER, *argv], capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.stdout or done.stderr
+
+    with tempfile.TemporaryDirectory() as top:
+        home = Path(top) / "node"
+        Path(top).chmod(0o755)
+        home.mkdir()
+        node = Node()
+        controls = dataclasses.replace(node.controls, review=review)
+        server = ControlServer(home, controls, admission=Admission(group=group, banned=frozenset({54323})))
+        server.start()
+        try:
+            assert stat.S_IMODE(home.stat().st_mode) == 0o710
+            assert stat.S_IMODE((home / SOCKET).stat().st_mode) == 0o660
+            assert '"waiting": []' in asked("review_list")
+            assert '"ok": true' in asked("snapshot")
+            assert "nothing else" in asked("stop")
+            assert "experiments run as this user" in asked("review_list", uid=54323)
+            assert "Permission denied" in asked("review_list", gid=54399)
+        finally:
+            server.stop()
+    assert told == [("review_list", 54322, False)]
     assert not node.told
 
 

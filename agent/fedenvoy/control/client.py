@@ -22,13 +22,13 @@ class AnswerError(FedenvoyError):
     """An agent is there, and refuses, or its answer cannot be understood."""
 
 
-def ask(directory: Path, command: str, text: str = "", *, timeout: float = TIME_LIMIT) -> dict[str, Any]:
+def ask(directory: Path, command: str, *texts: str, timeout: float = TIME_LIMIT) -> dict[str, Any]:
     """Ask the agent that holds a state directory.
 
     Args:
         directory: The node's state directory.
         command: One of `protocol.ARGUMENTS`.
-        text: What goes with it.
+        texts: What goes with it, in the order in which `ARGUMENTS` names it; an empty one is left out.
         timeout: Seconds that each step may take.
 
     Returns:
@@ -39,8 +39,8 @@ def ask(directory: Path, command: str, text: str = "", *, timeout: float = TIME_
         AnswerError: The agent refuses; the text is its sentence.
 
     """
-    name = ARGUMENTS[command]
-    request = {"command": command} | ({name: text} if name and text else {})
+    named = zip(ARGUMENTS[command], texts, strict=False)
+    request = {"command": command} | {name: text for name, text in named if text}
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import selectors
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from fedenvoy.control.peers import Admission, Peer, PeerError
 from fedenvoy.control.protocol import REQUEST_LIMIT, refusal
 
 __all__ = ["MOST_CLIENTS", "Clients"]
@@ -34,6 +33,7 @@ class _Client:
 
     socket: socket.socket
     deadline: float
+    peer: Peer | None = None
     asked: bytearray = field(default_factory=bytearray)
     answer: memoryview | None = None
 
@@ -44,18 +44,25 @@ class Clients:
     Args:
         listener: The listening socket, not blocking.
         waking: Readable when the work is to end.
-        answer: Gives the answer to one line; returns at once and raises nothing.
+        answer: Gives the answer to one line, and to whom it goes; returns at once and raises nothing.
         time_limit: Seconds in which a client must have asked and taken its answer.
+        admission: Who may ask.
 
     """
 
     def __init__(
-        self, listener: socket.socket, waking: socket.socket, answer: Callable[[bytes], bytes], time_limit: float
+        self,
+        listener: socket.socket,
+        waking: socket.socket,
+        answer: Callable[[bytes, Peer], bytes],
+        time_limit: float,
+        admission: Admission,
     ) -> None:
         self._listener = listener
         self._waking = waking
         self._answer = answer
         self._time_limit = time_limit
+        self._admission = admission
         self._clients: dict[_Client, None] = {}
         self._selector = selectors.DefaultSelector()
         self._turned_away = False
@@ -111,8 +118,10 @@ class Clients:
         client = _Client(connection, time.monotonic() + self._time_limit)
         self._clients[client] = None
         self._selector.register(connection, selectors.EVENT_READ, client)
-        if not _may_ask(connection):
-            self._reply(client, refusal("only the user that this agent runs as, and root, may control it"))
+        try:
+            client.peer = self._admission.admit(connection)
+        except (PeerError, OSError) as error:
+            self._reply(client, refusal(str(error)))
 
     def _serve(self, client: _Client) -> None:
         """Go on with a client whose connection is ready."""
@@ -127,7 +136,8 @@ class Clients:
         client.asked += received
         line, end, _ = bytes(client.asked).partition(b"\n")
         if end and len(line) < REQUEST_LIMIT:
-            self._reply(client, self._answer(line))
+            assert client.peer is not None, "who is not let in has its answer already"
+            self._reply(client, self._answer(line, client.peer))
         elif len(client.asked) >= REQUEST_LIMIT:
             self._reply(client, refusal(f"the request is longer than {REQUEST_LIMIT} bytes"))
         elif not received and client.asked:
@@ -166,10 +176,3 @@ class Clients:
     def _drop_all(self) -> None:
         for client in list(self._clients):
             self._drop(client)
-
-
-def _may_ask(connection: socket.socket) -> bool:
-    """Whether the process at the other end belongs to this user or to root."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, user, _ = struct.unpack("3i", credentials)
-    return user in {os.geteuid(), 0}

@@ -1,7 +1,7 @@
 """The words on the socket: one line of JSON asks, one line of JSON answers, and the connection is over.
 
-Both sides import this and nothing else of each other. A request is an object with `command` and at most one text that
-goes with it; an answer is an object with `ok`, and with `error` (one sentence) where that is false.
+Both sides import this and nothing else of each other. A request is an object with `command` and the texts that go with
+it; an answer is an object with `ok`, and with `error` (one sentence) where that is false.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,25 +33,48 @@ __all__ = [
 
 SOCKET = "control.sock"
 """Name of the socket in a node's state directory."""
-REQUEST_LIMIT = 16 * 1024
+REQUEST_LIMIT = 128 * 1024
 """The most bytes in a request, its line end included."""
 ANSWER_LIMIT = 4 * 2**20
 """The most bytes of an answer that a client reads."""
 TEXT_LIMIT = 2000
-"""The most characters in the text that goes with a command."""
+"""The most characters in each text that goes with a command."""
 TIME_LIMIT = 5.0
 """Seconds in which a client must have asked and taken its answer, and in which a client expects one."""
 
-ARGUMENTS: Mapping[str, str | None] = {
-    "snapshot": None,
-    "pause": None,
-    "resume": None,
-    "forget": "experiment",
-    "cancel": "reason",
-    "stop": None,
-    "abort": None,
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "snapshot": (),
+    "pause": (),
+    "resume": (),
+    "forget": ("experiment",),
+    "cancel": ("reason",),
+    "stop": (),
+    "abort": (),
+    "review_list": (),
+    "review_show": ("case",),
+    "review_approve": ("case", "reason", "name", "token"),
+    "review_reject": ("case", "reason", "name", "token"),
+    "review_token": ("name",),
+    "review_revoke": ("name",),
 }
-"""The commands, and the name of the text that goes with each."""
+"""The commands, and the names of the texts that go with each."""
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "forget": ("experiment",),
+    "review_show": ("case",),
+    "review_approve": ("case", "reason", "name"),
+    "review_reject": ("case", "reason", "name"),
+    "review_token": ("name",),
+    "review_revoke": ("name",),
+}
+"""What may not be empty."""
+
+_WORDS: Mapping[str, str] = {
+    "experiment": "the name of an experiment",
+    "case": "the id of what waits",
+    "reason": "a reason",
+    "name": "a person's name",
+}
 
 _ADDRESS_LIMIT = 107
 """The most bytes in the path of a unix socket, on Linux."""
@@ -67,12 +90,15 @@ class Request:
 
     Attributes:
         command: One of `ARGUMENTS`.
-        text: The text that goes with it; empty where none does.
+        texts: What goes with it, by name; empty where the client left it out.
 
     """
 
     command: str
-    text: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> str:
+        return self.texts.get(name, "")
 
 
 def encoded(message: Mapping[str, Any]) -> bytes:
@@ -103,20 +129,23 @@ def parsed(line: bytes) -> Request:
     command = content.pop("command", None)
     if not isinstance(command, str) or command not in ARGUMENTS:
         raise BadRequestError(f"`command` must be one of {', '.join(ARGUMENTS)}")
-    return Request(command, _text(command, content))
+    return Request(command, _texts(command, content))
 
 
-def _text(command: str, content: dict[str, Any]) -> str:
-    name = ARGUMENTS[command]
-    text = content.pop(name, "") if name else ""
+def _texts(command: str, content: dict[str, Any]) -> dict[str, str]:
+    names = ARGUMENTS[command]
+    texts = {name: content.pop(name, "") for name in names}
     if content:
         key = str(next(iter(content)))[:50]
-        raise BadRequestError(f"`{command}` takes {f'`{name}` alone' if name else 'nothing else'}, and not {key!r}")
-    if not isinstance(text, str) or len(text) > TEXT_LIMIT:
-        raise BadRequestError(f"`{name}` must be a text of at most {TEXT_LIMIT} characters")
-    if command == "forget" and not text:
-        raise BadRequestError("`forget` needs the name of an `experiment`")
-    return text
+        takes = f"{', '.join(f'`{name}`' for name in names)} alone" if names else "nothing else"
+        raise BadRequestError(f"`{command}` takes {takes}, and not {key!r}")
+    for name, text in texts.items():
+        if not isinstance(text, str) or len(text) > TEXT_LIMIT:
+            raise BadRequestError(f"`{name}` must be a text of at most {TEXT_LIMIT} characters")
+    for name in _NEEDED.get(command, ()):
+        if not texts[name].strip():
+            raise BadRequestError(f"`{command}` needs {_WORDS[name]}: `{name}`")
+    return texts
 
 
 @contextlib.contextmanager
