@@ -6,22 +6,21 @@ The commands import what they need when they run, so that `fedenvoy --help` answ
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from fedenvoy import __version__
 from fedenvoy.cli_control import COMMANDS
+from fedenvoy.cli_doctor import doctor as doctor_command
 from fedenvoy.cli_errors import Group, log_level
 from fedenvoy.cli_exit import ending_for_sure, keep_code
-from fedenvoy.cli_options import file_options, log_format_option, node_options
+from fedenvoy.cli_load import load
+from fedenvoy.cli_options import file_options, log_format_option, node_options, state_dir_option
 from fedenvoy.cli_review import review as review_group
 from fedenvoy.cli_service import systemd_unit
 from fedenvoy.cli_types import DIAGRAM
 from fedenvoy.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from fedenvoy.config import NodeConfig
 
 __all__ = ["cli", "main"]
 
@@ -40,10 +39,10 @@ def cli() -> None:
 @cli.command()
 @node_options(required=True)
 @file_options(tls_default=True)
-@click.option("--state-dir", type=_PATH, help="Where journal, outbox and runs live; wins over agent.state_dir.")
+@state_dir_option
 @log_format_option
 @click.pass_context
-def start(ctx: click.Context, /, log_format: str, state_dir: Path | None, **arguments: Any) -> None:
+def start(ctx: click.Context, /, log_format: str, **arguments: Any) -> None:
     """Start the node and work until it is stopped.
 
     Ctrl-C or SIGTERM ends it in order: nothing new is begun, and a running experiment may finish. A second one ends it
@@ -59,11 +58,7 @@ def start(ctx: click.Context, /, log_format: str, state_dir: Path | None, **argu
     from fedenvoy import logs  # noqa: PLC0415
 
     logs.setup(log_level(ctx), log_format)
-    config = _load(**arguments)
-    if state_dir is not None:
-        import attrs  # noqa: PLC0415
-
-        config = attrs.evolve(config, agent=attrs.evolve(config.agent, state_dir=config.agent.home / state_dir))
+    config = load(**arguments)
     review = None
     if config.agent.review.mode == "prompt":
         from fedenvoy.review import TerminalReview  # noqa: PLC0415
@@ -77,6 +72,7 @@ def start(ctx: click.Context, /, log_format: str, state_dir: Path | None, **argu
 for _command in COMMANDS:
     cli.add_command(_command)
 cli.add_command(review_group)
+cli.add_command(doctor_command)
 
 
 @cli.command()
@@ -93,7 +89,7 @@ def check(**arguments: Any) -> None:
     """  # noqa: D301
     warnings: list[str] = []
     try:
-        config = _load(**arguments, warn=warnings.append)
+        config = load(**arguments, warn=warnings.append)
     finally:
         for sentence in warnings:
             click.echo(f"fedenvoy: warning: {sentence}", err=True)
@@ -168,26 +164,6 @@ def diagram(name: str, out: Path | None) -> None:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{out}: cannot be written: {error.strerror}") from None
-
-
-def _load(
-    *,
-    shard_name: str | None,
-    director_host: str | None,
-    director_port: int | None,
-    config_path: Path,
-    **arguments: Any,
-) -> NodeConfig:
-    """Read the configuration as seen from the current directory."""
-    from fedenvoy.config import DirectorAddress  # noqa: PLC0415
-    from fedenvoy.configfile import load  # noqa: PLC0415
-
-    try:
-        home = Path.cwd()
-    except FileNotFoundError:
-        raise ConfigurationError("the current directory does not exist any more; change into the node's") from None
-    director = DirectorAddress(director_host or "localhost", director_port or 1)
-    return load(config_path, shard_name=shard_name or "unnamed", director=director, home=home, **arguments)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import click
 
 from fedenvoy.cli_types import HOST
 
-__all__ = ["file_options", "log_format_option", "node_options"]
+__all__ = ["file_options", "log_format_option", "node_options", "state_dir_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 log_format_option = click.option(
@@ -21,6 +21,9 @@ log_format_option = click.option(
     help="Lines for people, or one JSON object a line.",
 )
 _PATH = click.Path(path_type=Path)
+state_dir_option = click.option(
+    "--state-dir", type=_PATH, help="Where journal, outbox and runs live; wins over agent.state_dir."
+)
 
 
 def node_options(*, required: bool) -> Callable[[F], F]:

@@ -123,7 +123,11 @@ class FetchSettings:
     tries: int = 3
     """Cut downloads of one experiment before it counts as failed."""
     idle_timeout: float = 60.0
-    """Seconds without a byte after which a download counts as cut."""
+    """Seconds without progress after which a download counts as cut; 0: for ever."""
+    min_rate: int = 1024
+    """Bytes per second that count as progress: fewer, and `idle_timeout` runs on; 0: a single byte is progress."""
+    timeout: float = 24 * 3600.0
+    """Seconds that one download may take in all; 0: as long as it makes progress."""
 
 
 @frozen
@@ -138,6 +142,12 @@ class ArchiveSettings:
     """Number of files and directories."""
     max_ratio: float = 1000.0
     """Unpacked size against packed size, for archives that unpack to more than 16 MiB."""
+    max_file_bytes: int = 8 * 2**30
+    """Size of one file when unpacked."""
+    max_path: int = 1024
+    """Bytes of one path in the archive, in UTF-8."""
+    max_depth: int = 64
+    """Parts of one path: the directories and the name in the last one."""
 
 
 @frozen

@@ -25,6 +25,7 @@ class Rpc(enum.Enum):
     DATA = "the download"
     HEALTH = "the health check"
     REPORT = "the failure report"
+    SURVEY = "the question for its shapes"
 
 
 KINDS: dict[grpc.StatusCode, CallKind] = {

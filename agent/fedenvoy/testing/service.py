@@ -1,4 +1,4 @@
-"""The five methods a node calls, served over gRPC from a registry, with faults on the way."""
+"""The methods that a node calls, and one for its doctor, served over gRPC from a registry, with faults on the way."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def handlers(service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         "WaitExperiment": (wire.WaitExperimentRequest, _wait),
         "UpdateEnvoyStatus": (wire.UpdateEnvoyStatusRequest, _check_health),
         "SetExperimentFailed": (wire.SetExperimentFailedRequest, _fail),
+        "GetDatasetInfo": (wire.GetDatasetInfoRequest, _tell_shapes),
     }
     made = {name: _unary(service, name, request, work) for name, (request, work) in unary.items()}
     made["GetExperimentData"] = grpc.unary_stream_rpc_method_handler(
@@ -144,6 +145,12 @@ def _fail(service: Service, request: wire.SetExperimentFailedRequest, context: C
         with service.recorder.changed:
             service.registry.fail(request.experiment_name, request.collaborator_name)
     return wire.SetExperimentFailedResponse()
+
+
+def _tell_shapes(service: Service, _request: wire.GetDatasetInfoRequest, _context: Context) -> Any:
+    with service.recorder.changed:
+        sample, target = service.registry.shapes
+    return wire.GetDatasetInfoResponse(shard_info=wire.ShardInfo(sample_shape=sample or (), target_shape=target or ()))
 
 
 def _stream(service: Service, request: wire.GetExperimentDataRequest, context: Context) -> Iterator[Any]:
