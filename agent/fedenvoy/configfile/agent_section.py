@@ -66,12 +66,20 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "proxy": rules.boolean,
         },
         PollSettings: {"tries": rules.count(1), "timeout": rules.duration(1)},
-        FetchSettings: {"tries": rules.count(1), "idle_timeout": rules.duration(1)},
+        FetchSettings: {
+            "tries": rules.count(1),
+            "idle_timeout": rules.duration(0),
+            "min_rate": rules.size,
+            "timeout": rules.duration(0),
+        },
         ArchiveSettings: {
             "max_bytes": rules.size,
             "max_unpacked_bytes": rules.size,
             "max_entries": rules.count(0),
             "max_ratio": rules.ratio,
+            "max_file_bytes": rules.size,
+            "max_path": rules.count(0),
+            "max_depth": rules.count(0),
         },
         ReviewSettings: {
             "mode": rules.choice("accept", "prompt", "policy", "hold", hint=_CALLBACK),

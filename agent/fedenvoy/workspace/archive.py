@@ -1,61 +1,35 @@
 """Unpacks an archive that may be hostile: its whole directory is judged before a byte is written.
 
-What is wrong is refused with one sentence; nothing is skipped, renamed or repaired.
+What is wrong is refused with one sentence that names it, and the setting where one decides; nothing is skipped, renamed
+or repaired.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-import unicodedata
-import zipfile
-import zlib
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fedenvoy.errors import DISK_FULL, FedenvoyError
+from fedenvoy.workspace.names import Names
+from fedenvoy.workspace.refusals import ArchiveError, storage_error
+from fedenvoy.workspace.unpacking import write_files
+from fedenvoy.workspace.zipdir import DEFLATED, ENCRYPTED, STORED, Entry, ZipError, entries, find_directory, shown
+from fedenvoy.workspace.ziplayout import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from fedenvoy.cancel import Cancel
     from fedenvoy.config import ArchiveSettings
 
-__all__ = ["ArchiveError", "extract", "storage_error"]
+__all__ = ["ArchiveError", "extract"]
 
-_ENTRY_MARK = b"PK\x01\x02"
 _RATIO_FREE = 16 * 2**20
-_DIRECTORY_BYTES_PER_ENTRY = 1024
-_MIN_DIRECTORY_BYTES = 2**20
-_LONGEST_PART = 255
-_LONGEST_NAME = 2048
-_COPY = 2**18
-_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-_DAMAGE = (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError, OverflowError, ValueError)
-_ENCRYPTED = 0x1 | 0x40 | 0x2000
-
-
-class ArchiveError(FedenvoyError):
-    """The archive cannot be used.
-
-    Attributes:
-        code: `archive` when the archive itself is at fault, `disk` when this machine is.
-
-    """
-
-    def __init__(self, message: str, code: str = "archive") -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def storage_error(error: OSError, what: str) -> ArchiveError:
-    """Give the sentence for a disk that did not take `what`."""
-    if error.errno in DISK_FULL:
-        return ArchiveError(
-            f"the disk is full: {what} could not be written; make room or move the state directory", "disk"
-        )
-    return ArchiveError(f"{what} could not be written: {error.strerror or error}", "disk")
+_EMPTY_DEFLATED = 2
+"""Bytes that nothing at all takes when it is deflated."""
 
 
 def extract(archive: Path, target: Path, limits: ArchiveSettings, cancel: Cancel | None = None) -> None:
@@ -69,153 +43,108 @@ def extract(archive: Path, target: Path, limits: ArchiveSettings, cancel: Cancel
 
     """
     try:
-        with archive.open("rb") as raw:
-            guarded = _DirectoryGuard(raw, limits.max_entries)
-            with zipfile.ZipFile(guarded) as opened:
-                guarded.end_guard()
-                entries = _judge(opened.infolist(), archive.stat().st_size, limits)
-                for parts, entry in entries.items():
-                    if cancel is not None:
-                        cancel.raise_if_cancelled()
-                    _write(opened, entry, target.joinpath(*parts), cancel)
-    except UnicodeError as error:
-        raise ArchiveError("the archive names a file in a way that cannot be decoded") from error
-    except _DAMAGE as error:
-        raise ArchiveError(f"the archive is not a whole zip file: {str(error) or type(error).__name__}") from error
+        file = os.open(archive, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
-        if error.errno == errno.EINVAL:  # a position before the start of the file
-            raise ArchiveError("the archive is not a whole zip file: its directory is damaged") from error
+        raise ArchiveError(f"the archive cannot be read: {error.strerror or error}", "disk") from error
+    try:
+        _extract(file, target, limits, cancel)
+    except ZipError as error:
+        raise ArchiveError(f"the archive is not a sound zip file: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ArchiveError(
+                f"the archive holds too long a path for this disk: {shown(str(error.filename))}"
+            ) from error
         raise storage_error(error, "the unpacked archive") from error
+    finally:
+        os.close(file)
 
 
-class _DirectoryGuard:
-    """The archive as a file, which keeps `zipfile` from reading a directory that would fill the memory."""
-
-    def __init__(self, raw: IO[bytes], max_entries: int) -> None:
-        self._raw = raw
-        self._max_entries = max_entries
-        self._guarding = max_entries > 0
-
-    def end_guard(self) -> None:
-        self._guarding = False
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._guarding:
-            return self._raw.read(size)
-        if size > max(_MIN_DIRECTORY_BYTES, self._max_entries * _DIRECTORY_BYTES_PER_ENTRY):
-            raise ArchiveError(f"the archive's directory is larger than {self._max_entries} entries can need")
-        data = self._raw.read(size)
-        if data.count(_ENTRY_MARK) > self._max_entries:
-            raise ArchiveError(f"the archive holds more than {self._max_entries} files and directories")
-        return data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
+def _extract(file: int, target: Path, limits: ArchiveSettings, cancel: Cancel | None) -> None:
+    length = os.fstat(file).st_size
+    directory = find_directory(file, length)
+    found = locate(file, directory, _judged(entries(file, directory), length, limits))
+    _look_for_room(target, found)
+    top = str(target)
+    made = {top}
+    files: list[tuple[Entry, str]] = []
+    for entry in found:
+        path = f"{top}/{entry.name}"
+        _make_directories(path.rpartition("/")[0], made)
+        if not entry.is_directory:
+            files.append((entry, path))
+    write_files(file, files, cancel)
 
 
-def _judge(
-    entries: list[zipfile.ZipInfo], packed: int, limits: ArchiveSettings
-) -> dict[tuple[str, ...], zipfile.ZipInfo]:
-    """Give the entries by their path parts, or refuse the whole."""
-    unpacked = sum(entry.file_size for entry in entries)
-    if limits.max_unpacked_bytes and unpacked > limits.max_unpacked_bytes:
-        raise ArchiveError(f"the archive unpacks to {unpacked} bytes; at most {limits.max_unpacked_bytes} are accepted")
-    if limits.max_ratio and unpacked > _RATIO_FREE and unpacked > limits.max_ratio * packed:
-        raise ArchiveError(f"the archive unpacks to more than {limits.max_ratio:g} times its size ({unpacked} bytes)")
-    judged: dict[tuple[str, ...], zipfile.ZipInfo] = {}
-    spellings: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for entry in entries:
-        parts = _parts(entry)
+def _judged(found: Iterable[Entry], packed: int, limits: ArchiveSettings) -> Iterator[Entry]:
+    """Give the entries on, or refuse the whole; no more are looked at than are accepted."""
+    names, unpacked = Names(limits), 0
+    for number, entry in enumerate(found, start=1):
+        if limits.max_entries and number > limits.max_entries:
+            raise ArchiveError(
+                f"the archive holds more than {limits.max_entries} files and directories (agent.archive.max_entries)"
+            )
+        names.add(entry.name)
         _judge_kind(entry)
-        if not parts:
-            continue  # "./", the archive's own root
-        if parts in judged:
-            raise ArchiveError(f"the archive holds {entry.filename!r} twice")
-        judged[parts] = entry
-        _judge_spelling(parts, spellings)
-    _judge_parents(judged)
-    return judged
+        unpacked += entry.size
+        _judge_sizes(entry, unpacked, packed, limits)
+        yield entry
 
 
-def _parts(entry: zipfile.ZipInfo) -> tuple[str, ...]:
-    """Give the parts of an entry's path below the target, or refuse it."""
-    name = entry.orig_filename
-    if any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} for sign in name):
-        raise ArchiveError(f"the archive names a file with a control character: {name!r}")
-    if name.startswith("/") or "\\" in name or name[1:2] == ":":
-        raise ArchiveError(f"the archive names a file by an absolute path or a Windows path: {name!r}")
-    parts = tuple(part for part in name.split("/") if part not in {"", "."})
-    if ".." in parts:
-        raise ArchiveError(f"the archive names a file outside its own directory: {name!r}")
-    encoded = [os.fsencode(part) for part in parts]
-    if sum(map(len, encoded)) + len(encoded) > _LONGEST_NAME or any(len(part) > _LONGEST_PART for part in encoded):
-        raise ArchiveError(f"the archive names a file by too long a path: {name[:60]!r}...")
-    if not parts and not name.startswith("."):
-        raise ArchiveError("the archive holds a file without a name")
-    return parts
-
-
-def _judge_kind(entry: zipfile.ZipInfo) -> None:
-    kind = stat.S_IFMT(entry.external_attr >> 16)
+def _judge_kind(entry: Entry) -> None:
+    name, kind = shown(entry.name), stat.S_IFMT(entry.mode)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        raise ArchiveError(f"the archive holds a link or a device: {name}; only files and directories may be")
+    if entry.flags & ENCRYPTED:
+        raise ArchiveError(f"the archive is encrypted: {name} needs a password")
+    if entry.method not in {STORED, DEFLATED}:
+        raise ArchiveError(f"{name} is packed by a method other than deflate (number {entry.method})")
+    if kind and (kind == stat.S_IFDIR) != entry.is_directory:
+        raise ArchiveError(f"the archive says of {name} both that it is a directory and that it is a file")
+    if entry.is_directory and (entry.size or entry.crc or entry.packed > _EMPTY_DEFLATED):
+        raise ArchiveError(f"the archive holds a directory with content of its own: {name}")
+
+
+def _judge_sizes(entry: Entry, unpacked: int, packed: int, limits: ArchiveSettings) -> None:
+    """Refuse an entry that is too large, or is the one with which the whole becomes too large."""
+    name = shown(entry.name)
+    if limits.max_file_bytes and entry.size > limits.max_file_bytes:
         raise ArchiveError(
-            f"the archive holds a link or a device: {entry.filename!r}; only files and directories may be"
+            f"{name} unpacks to {entry.size} bytes; at most {limits.max_file_bytes} are accepted for one file "
+            "(agent.archive.max_file_bytes)"
         )
-    if entry.flag_bits & _ENCRYPTED:
-        raise ArchiveError(f"the archive is encrypted: {entry.filename!r} needs a password")
-    if entry.compress_type not in _METHODS:
-        raise ArchiveError(f"{entry.filename!r} is packed by a method other than deflate")
-    if entry.is_dir() and entry.file_size:
-        raise ArchiveError(f"the archive holds a directory with content of its own: {entry.filename!r}")
+    if limits.max_unpacked_bytes and unpacked > limits.max_unpacked_bytes:
+        raise ArchiveError(
+            f"the archive unpacks to {unpacked} bytes or more, up to {name}; at most {limits.max_unpacked_bytes} are "
+            "accepted (agent.archive.max_unpacked_bytes)"
+        )
+    if limits.max_ratio and unpacked > _RATIO_FREE and unpacked > limits.max_ratio * packed:
+        raise ArchiveError(
+            f"the archive unpacks to more than {limits.max_ratio:g} times its size, up to {name} to {unpacked} bytes "
+            "(agent.archive.max_ratio)"
+        )
 
 
-def _judge_spelling(parts: tuple[str, ...], spellings: dict[tuple[str, ...], tuple[str, ...]]) -> None:
-    """Refuse two paths that differ by case or by Unicode form alone: they are one file on some disks."""
-    for length in range(len(parts), 0, -1):
-        path = parts[:length]
-        known = spellings.setdefault(tuple(map(_folded, path)), path)
-        if known != path:
-            raise ArchiveError(f"the archive spells one path in two ways: {'/'.join(known)!r} and {'/'.join(path)!r}")
+def _look_for_room(target: Path, found: Iterable[Entry]) -> None:
+    """Refuse what would fill the disk, before it does; other programs may still fill it meanwhile."""
+    disk = os.statvfs(target)
+    needed = sum(-(-entry.size // disk.f_frsize) * disk.f_frsize for entry in found)
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_blocks and needed > free:
+        raise ArchiveError(
+            f"the archive needs {needed} bytes when it is unpacked, and {free} are free on the disk of {target}; make "
+            "room or move the state directory",
+            "disk",
+        )
 
 
-def _judge_parents(judged: dict[tuple[str, ...], zipfile.ZipInfo]) -> None:
-    for parts in judged:
-        for length in range(1, len(parts)):
-            parent = judged.get(parts[:length])
-            if parent is not None and not parent.is_dir():
-                raise ArchiveError(f"the archive uses a file as a directory: {parent.filename!r}")
-
-
-def _folded(part: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold())
-
-
-def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, cancel: Cancel | None) -> None:
-    if entry.is_dir():
-        _make_directory(path)
-        return
-    _make_directory(path.parent)
-    mode = 0o700 if (entry.external_attr >> 16) & stat.S_IXUSR else 0o600
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as out, opened.open(entry) as packed:
-        for chunk in _chunks(packed):
-            if cancel is not None:
-                cancel.raise_if_cancelled()
-            out.write(chunk)
-    if path.stat().st_size != entry.file_size:
-        raise ArchiveError(f"{entry.filename!r} is shorter than the archive's directory says")
-
-
-def _chunks(packed: IO[bytes]) -> Iterator[bytes]:
-    while chunk := packed.read(_COPY):
-        yield chunk
-
-
-def _make_directory(path: Path) -> None:
-    """Make a directory and its missing parents, all 0700 (`mkdir(parents=True)` gives parents the default mode)."""
+def _make_directories(path: str, made: set[str]) -> None:
+    """Make a directory and its missing parents, all 0700."""
     missing = []
-    while not path.is_dir():
+    while path not in made:
         missing.append(path)
-        path = path.parent
+        made.add(path)
+        path = path.rpartition("/")[0]
     for directory in reversed(missing):
-        directory.mkdir(mode=0o700)
+        with contextlib.suppress(FileExistsError):  # the same one by another spelling, such as "a/./b"
+            os.mkdir(directory, 0o700)  # noqa: PTH102 - a hundred thousand paths are plain texts

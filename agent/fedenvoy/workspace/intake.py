@@ -6,15 +6,16 @@ Nothing of the experiment is run or imported, and its name is never part of a pa
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from fedenvoy.ports import ExperimentFiles
 from fedenvoy.workspace import requirements as requirement_lines
-from fedenvoy.workspace.archive import ArchiveError, extract, storage_error
+from fedenvoy.workspace.archive import extract
+from fedenvoy.workspace.refusals import ArchiveError, storage_error
+from fedenvoy.workspace.runs import remove_run
+from fedenvoy.workspace.sink import Sink, SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,8 +30,8 @@ MAX_PLAN_BYTES = 2**18
 """The largest plan that is read; real ones have a few thousand bytes."""
 
 
-def receive(chunks: Iterator[bytes], path: Path, limits: ArchiveSettings, cancel: Cancel) -> str:
-    """Write a stream to `path` (mode 0600) and give its SHA-256, hexadecimal; memory use is one chunk.
+def receive(chunks: Iterator[bytes | memoryview], path: Path, limits: ArchiveSettings, cancel: Cancel) -> str:
+    """Write a stream to `path` (mode 0600) and give its SHA-256, hexadecimal; memory use is a few chunks.
 
     Whatever goes wrong, also an error that `chunks` raises, `path` is removed and the error raised.
 
@@ -39,31 +40,36 @@ def receive(chunks: Iterator[bytes], path: Path, limits: ArchiveSettings, cancel
         Cancelled: When `cancel` was cancelled meanwhile; noticed between two chunks.
 
     """
-    digest = hashlib.sha256()
     size = 0
     try:
-        with _open_new(path) as out:
+        with Sink(path) as sink:
             for chunk in chunks:
                 cancel.raise_if_cancelled()
                 size += len(chunk)
                 if limits.max_bytes and size > limits.max_bytes:
-                    raise ArchiveError(f"the archive is larger than the {limits.max_bytes} bytes that are accepted")
-                digest.update(chunk)
-                _write(out, chunk)
+                    raise ArchiveError(
+                        f"the archive is larger than the {limits.max_bytes} bytes that are accepted "
+                        "(agent.archive.max_bytes)"
+                    )
+                sink.put(chunk)
         cancel.raise_if_cancelled()
         if not size:
             raise ArchiveError("the director sent an empty archive")
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             path.unlink()
+        if isinstance(error, SinkError):
+            raise storage_error(error.reason, "the archive") from error.reason
         raise
-    return digest.hexdigest()
+    return sink.digest
 
 
 def unpack(
     archive: Path, digest: str, workspace: Path, limits: ArchiveSettings, cancel: Cancel | None = None
 ) -> ExperimentFiles:
     """Take a received archive apart into `workspace`, which is made, and read what it asks for.
+
+    Whatever goes wrong, nothing of `workspace` stays.
 
     Raises:
         ArchiveError: In one sentence: what is wrong with the archive, its plan or its requirements.
@@ -74,16 +80,20 @@ def unpack(
         workspace.mkdir(mode=0o700)
     except OSError as error:
         raise storage_error(error, "the experiment's workspace") from error
-    extract(archive, workspace, limits, cancel)
-    plan_path = workspace / "plan" / "plan.yaml"
-    return ExperimentFiles(
-        archive=archive,
-        digest=digest,
-        workspace=workspace,
-        plan=read_plan(plan_path),
-        plan_path=plan_path,
-        requirements=_read_requirements(workspace / "requirements.txt"),
-    )
+    try:
+        extract(archive, workspace, limits, cancel)
+        plan_path = workspace / "plan" / "plan.yaml"
+        return ExperimentFiles(
+            archive=archive,
+            digest=digest,
+            workspace=workspace,
+            plan=read_plan(plan_path),
+            plan_path=plan_path,
+            requirements=_read_requirements(workspace / "requirements.txt"),
+        )
+    except BaseException:
+        remove_run(workspace)
+        raise
 
 
 def read_plan(path: Path) -> Mapping[str, Any]:
@@ -127,19 +137,3 @@ def _read_bounded(path: Path, limit: int, name: str) -> bytes | None:
     if path.stat().st_size > limit:
         raise ArchiveError(f"{name} is larger than the {limit} bytes that are accepted")
     return path.read_bytes()
-
-
-def _open_new(path: Path) -> Any:
-    try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb", 0)
-    except OSError as error:
-        raise storage_error(error, "the archive") from error
-
-
-def _write(out: Any, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    try:
-        while view:
-            view = view[out.write(view) :]
-    except OSError as error:
-        raise storage_error(error, "the archive") from error
