@@ -27,6 +27,8 @@ class Said:
     """Bytes of memory that the experiment's processes used at most, as far as was seen; 0: not known."""
     limit: str = ""
     """What was passed, for which the guard ended it: `memory`, `processes`, `workspace`, or `disk`."""
+    starved: bool = False
+    """Whether the kernel killed something for want of memory meanwhile."""
 
 
 @frozen
@@ -47,6 +49,8 @@ class Ending:
     """As in `Said`."""
     limit: str = ""
     """As in `Said`."""
+    starved: bool = False
+    """As in `Said`."""
 
 
 def parse(words: str) -> Said:
@@ -60,4 +64,5 @@ def parse(words: str) -> Said:
         status=status,
         peak=int(peak) if peak.isascii() and peak.isdecimal() and len(peak) < 20 else 0,
         limit=limit if limit in _LIMITS else "",
+        starved="starved" in found,
     )

@@ -101,6 +101,7 @@ def supervise(
         began=bool(guard.status) or written is not None,
         peak=guard.peak,
         limit=guard.limit,
+        starved=guard.starved,
     )
 
 

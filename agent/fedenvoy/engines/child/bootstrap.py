@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import importlib
 import importlib.util
 import json
@@ -26,6 +27,16 @@ LONGEST_ERROR = 1000
 LONGEST_TRACEBACK = 64 * 1024
 CODES = frozenset({"aggregator", "environment"})
 """What an engine's program may say by an exception's `fedenvoy_code`: the experiment itself is not to blame."""
+CAUSES = {
+    errno.ENOMEM: "memory",
+    errno.EMFILE: "open_files",
+    errno.EFBIG: "workspace",
+    errno.ENOSPC: "disk",
+    errno.EDQUOT: "disk",
+}
+"""The errors by which the system says that something has come to its end."""
+ENDS = {"can't allocate memory": "memory", "can't start new thread": "processes"}
+"""How torch and Python's threads say it."""
 
 
 def main() -> NoReturn:
@@ -71,6 +82,9 @@ def attempt(spec: dict[str, Any]) -> tuple[dict[str, Any], int]:
         return ended(stage, error)
     except BaseException as error:  # noqa: BLE001 - nothing of user code may pass
         result = {"ok": False, "stage": stage, "error": sentence(error), "traceback": report(error)}
+        result.update(kind=kind_of(error), cause=cause_of(error))
+        if stage == "experiment":
+            result.update(where=place_of(error, spec["workspace"]))
         code = getattr(error, "fedenvoy_code", None)
         if stage == "experiment" and isinstance(code, str) and code in CODES:
             result.update(code=code, error=" ".join(str(error).split())[:LONGEST_ERROR])
@@ -164,13 +178,43 @@ def ended(stage: str, error: SystemExit) -> tuple[dict[str, Any], int]:
 
 def sentence(error: BaseException) -> str:
     """Give an exception's last line."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind_of(error)
     try:
         text = " ".join(str(error).split())
     except Exception:  # noqa: BLE001 - an exception of user code may be unable to show itself
         text = "(its text cannot be read)"
     return (f"{name}: {text}" if text else name)[:LONGEST_ERROR]
+
+
+def kind_of(error: BaseException) -> str:
+    """Give the name of an exception's class."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def place_of(error: BaseException, workspace: str) -> str:
+    """Give the line of the experiment's own source that an exception passed last; empty where it passed none."""
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith(workspace + os.sep):
+            found = f"{file[len(workspace) + 1 :]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def cause_of(error: BaseException) -> str:
+    """Say what had come to its end, where an exception means that: a limit's name, or `disk`."""
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, OSError):
+        return CAUSES.get(error.errno or 0, "")
+    try:
+        text = str(error) if isinstance(error, RuntimeError) else ""
+    except Exception:  # noqa: BLE001 - see `sentence`
+        return ""
+    return next((name for words, name in ENDS.items() if words in text), "")
 
 
 def report(error: BaseException) -> str:

@@ -30,6 +30,8 @@ DEEPEST = 3500
 """Length of a path in bytes below which files are measured; the system's calls take 4096."""
 ROOM = 256 * 2**20
 """Bytes that must stay free on the disk for the agent's own records."""
+KILLS = Path("/proc/vmstat")
+"""Where the kernel counts the processes that it killed for want of memory."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -59,6 +61,7 @@ class Watching:
         self._files = Files(run_dir, limits.get("workspace", 0))
         self._passed = ""
         self._peak = 0
+        self._kills = field(KILLS, "oom_kill")
         self._due = time.monotonic()
 
     def pause(self) -> float:
@@ -88,7 +91,9 @@ class Watching:
             killed = field(group / "memory.events", "oom_kill") or field(group / "memory.oom_control", "oom_kill")
             if killed and not self._passed:
                 self._passed = "memory"
-        return f"{status};peak={self._peak}" + (f";limit={self._passed}" if self._passed else "")
+        passed = f";limit={self._passed}" if self._passed else ""
+        starved = ";starved" if field(KILLS, "oom_kill") > self._kills else ""
+        return f"{status};peak={self._peak}{passed}{starved}"
 
     def _of_processes(self, tasks: list[Task]) -> str:
         memory = sum(task.memory for task in tasks)
