@@ -16,7 +16,7 @@ from fedenvoy.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["read_mapping"]
+__all__ = ["parse_mapping", "read_mapping"]
 
 _LIMIT = 2**20
 _TAG = "tag:yaml.org,2002:"
@@ -89,7 +89,21 @@ def read_mapping(path: Path, source: str) -> dict[Any, Any]:
         ConfigurationError: The file cannot be read, or is not a YAML mapping; line and column are told.
 
     """
-    text = _text(path, source)
+    return parse_mapping(_text(path, source), source)
+
+
+def parse_mapping(text: str, source: str, sections: str = "sections such as `shard_descriptor:`") -> dict[Any, Any]:
+    """Read the text of a file as `read_mapping` does.
+
+    Args:
+        text: Its content.
+        source: How the user named it, for the sentences.
+        sections: What was expected, for the sentence where it holds something else.
+
+    Raises:
+        ConfigurationError: It is not a YAML mapping.
+
+    """
     try:
         document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except yaml.MarkedYAMLError as error:
@@ -104,7 +118,7 @@ def read_mapping(path: Path, source: str) -> dict[Any, Any]:
         return {}
     if not isinstance(document, dict):
         raise ConfigurationError(
-            f"{source}: expected sections such as `shard_descriptor:`, but the file holds a "
+            f"{source}: expected {sections}, but the file holds a "
             f"{'list' if isinstance(document, list) else 'single value'}"
         )
     return document

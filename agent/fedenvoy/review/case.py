@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-__all__ = ["ReviewCase"]
+__all__ = ["PastRun", "ReviewCase"]
 
 
 @frozen
@@ -37,3 +37,13 @@ class ReviewCase:
     """The engine that would run it."""
     received_at: float
     """When the archive was complete, wall-clock seconds."""
+
+
+@frozen
+class PastRun:
+    """An experiment that was let run here before."""
+
+    experiment: str
+    """Its name."""
+    at: float
+    """When it was approved, wall-clock seconds."""
