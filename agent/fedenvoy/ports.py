@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -65,7 +65,7 @@ class DirectorPort(HealthPort, Protocol):
     def wait_experiment(self, on_call: Callable[[Call], object]) -> str:
         """Wait until an experiment is offered, re-issuing the poll at its deadline; give its name."""
 
-    def experiment_data(self, experiment: str, on_call: Callable[[Call], object]) -> Iterator[bytes]:
+    def experiment_data(self, experiment: str, on_call: Callable[[Call], object]) -> Iterator[bytes | memoryview]:
         """Stream the archive's chunks; each is checked against the size it states."""
 
     def experiment_failed(self, experiment: str, code: int, text: str) -> None:
@@ -124,6 +124,19 @@ class EngineNeeds:
 
 
 @frozen
+class Aggregator:
+    """Whom an engine's program talks to while it runs, according to the approved plan."""
+
+    host: str
+    """Name or address, without brackets."""
+    port: int
+    tls: bool = True
+    """Whether the connection is encrypted, with this node's certificates."""
+    client_auth: bool = True
+    """Whether this node's certificate is shown."""
+
+
+@frozen
 class Confinement:
     """What an experiment's process, and all that descends from it, may see of this machine."""
 
@@ -133,6 +146,10 @@ class Confinement:
     """Files and directories it may read, besides the system's programs and libraries; absolute."""
     write: tuple[Path, ...] = ()
     """Files and directories it may write; absolute."""
+    hide: tuple[Path, ...] = ()
+    """Files and directories it does not see, although they lie in what it may read; what is named deeper, it does."""
+    own: tuple[Path, ...] = ()
+    """What is given to the user it runs as (level `user`), with all below it; absolute."""
     network: bool = False
     """Whether it has the machine's network; False: it reaches itself only, and its relay."""
     uid: int | None = None
@@ -171,6 +188,8 @@ class RunSpec:
     """Bounds by name, for `engines/child/limits.py`."""
     relay: str | None = None
     """Path of the unix socket that leads to the aggregator; then `tls` is None. None: the child dials itself."""
+    aggregator: str = ""
+    """Host and port that the relay leads to."""
 
 
 class Engine(Protocol):
@@ -189,3 +208,11 @@ class Engine(Protocol):
 
     def program(self) -> Path:
         """Give the path of the stand-alone script that the child's bootstrap runs (see `engines/child`)."""
+
+
+@runtime_checkable
+class TalkingEngine(Protocol):
+    """An engine whose program talks to somebody; another one's program reaches nobody where it is confined."""
+
+    def aggregator(self, plan: Mapping[str, Any]) -> Aggregator | None:
+        """Say whom the plan has it talk to; None: nobody. Raises ValueError, in one sentence, where that is open."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedenvoy.ports import EngineNeeds
+from fedenvoy.ports import Aggregator, EngineNeeds
 
 __all__ = ["OpenflEngine"]
 
@@ -43,6 +43,12 @@ class OpenflEngine:
     def needs(self, plan: Mapping[str, Any]) -> EngineNeeds:  # noqa: ARG002 - the same for every plan
         """Give OpenFL and the bounds it leaves out: it breaks with numpy 2 and pandas 3, but does not say so."""
         return EngineNeeds(packages=("openfl==1.6", "numpy<2", "pandas<3"))
+
+    def aggregator(self, plan: Mapping[str, Any]) -> Aggregator | None:
+        """Say where the collaborator will call."""
+        from fedenvoy.engines.openfl_plan import find_aggregator  # noqa: PLC0415 - only a confined experiment asks
+
+        return find_aggregator(plan)
 
     def program(self) -> Path:
         """Give the script that runs the collaborator."""

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
@@ -46,24 +46,48 @@ class AggregatorGoneError(ConnectionError):
     fedenvoy_code = "aggregator"
 
 
-def bound(client: Any, patience: float) -> None:
+class Relay(NamedTuple):
+    """The agent's relay, by which a confined process reaches its aggregator."""
+
+    socket: str
+    """Address of its socket."""
+    aggregator: str
+    """Host and port that it leads to."""
+
+
+def bound(client: Any, patience: float, relay: Relay | None = None) -> None:
     """Have a client of OpenFL's raise AggregatorGoneError when nothing was answered for `patience` seconds.
 
     The client opens a channel for every call, by two methods of its own; these are replaced. It reads the certificates
     anew each time, as it did.
     """
-    watch = Watch(client.uri, patience, lambda: open_channel(client, ("grpc.use_local_subchannel_pool", 1)))
+    own_pool = ("grpc.use_local_subchannel_pool", 1)
+    watch = Watch(client.uri, patience, lambda: open_channel(client, own_pool, relay=relay))
 
     def create(*_arguments: Any, **_named: Any) -> Any:
-        return watch.over(open_channel(client, *PINGS))
+        return watch.over(open_channel(client, *PINGS, relay=relay))
 
     client.create_insecure_channel = create
     client.create_tls_channel = create
 
 
-def open_channel(client: Any, *options: tuple[str, int]) -> Any:
-    """Open a channel as a client of OpenFL's does, with further options."""
+def take(relay: Relay, kind: Any) -> None:
+    """Have every client of a class (OpenFL's) reach the aggregator through a relay, which has the certificates."""
+
+    def create(client: Any, *_arguments: Any, **_named: Any) -> Any:
+        return open_channel(client, relay=relay)
+
+    kind.create_insecure_channel = create
+    kind.create_tls_channel = create
+
+
+def open_channel(client: Any, *options: tuple[str, Any], relay: Relay | None = None) -> Any:
+    """Open a channel as a client of OpenFL's does, with further options; through a relay it looks the same there."""
     options = (*MESSAGES, *options)
+    if relay is not None:
+        scheme = ("grpc.http2_scheme", "https" if client.tls else "http")
+        options = (*options, ("grpc.default_authority", relay.aggregator), scheme)
+        return grpc.insecure_channel(f"unix:{relay.socket}", options=options)
     if not client.tls:
         return grpc.insecure_channel(client.uri, options=options)
     own = () if client.disable_client_auth else (client.private_key, client.certificate)

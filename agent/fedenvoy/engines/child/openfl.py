@@ -20,6 +20,10 @@ CLIENT = ("uri", "tls", "disable_client_auth", *CERTIFICATES, "create_insecure_c
 """What a client must have to be bounded; OpenFL's has."""
 PATIENCE = 60.0
 """Seconds to wait for the aggregator before its certificate is looked at; what comes then is the client's affair."""
+ADDRESS_LIMIT = 107
+"""The most bytes in the path of a unix socket, on Linux."""
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client of HTTP/2 begins: its preface, and settings without a word."""
 _ATTEMPT = 5.0
 _PAUSE = 0.5
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
@@ -35,8 +39,12 @@ class SiteError(Exception):
 def run(shard_descriptor: Any, spec: dict[str, Any]) -> None:
     """Take part in the federation until it is over; the current directory is the unpacked archive."""
     plan = read_plan()
-    tls = spec.get("tls")
+    tls, relay = spec.get("tls"), reached(spec)
     certificates = [Path(tls[name]) if tls else None for name in CERTIFICATES]
+    if relay is not None:
+        from openfl.transport import AggregatorGRPCClient  # noqa: PLC0415 - as in `read_plan`
+
+        part("aggregator").take(relay, AggregatorGRPCClient)
     try:
         collaborator = plan.get_collaborator(spec["shard_name"], *certificates, shard_descriptor=shard_descriptor)
     except (TypeError, ValueError, SystemError) as error:
@@ -49,9 +57,11 @@ def run(shard_descriptor: Any, spec: dict[str, Any]) -> None:
         raise
     collaborator.set_available_devices(cuda=tuple(spec["devices"]))
     network = plan.config["network"]["settings"]  # with its `auto` values resolved by now
-    if tls and network.get("tls", True):
+    if relay is not None and network.get("tls", True):
+        look_through(relay.socket)
+    elif tls and network.get("tls", True):
         check_aggregator(str(network["agg_addr"]), int(network["agg_port"]), tls)
-    bound_client(getattr(collaborator, "client", None), spec.get("aggregator_timeout"))
+    bound_client(getattr(collaborator, "client", None), spec.get("aggregator_timeout"), relay)
     collaborator.run()
 
 
@@ -71,17 +81,52 @@ def read_plan() -> Any:
     return Plan.parse(plan_config_path=Path("plan/plan.yaml"))
 
 
-def bound_client(client: Any, patience: float | None) -> None:
+def reached(spec: dict[str, Any]) -> Any:
+    """Give the relay by which the aggregator is reached; None: directly, with this process's certificates."""
+    if not spec.get("relay"):
+        return None
+    path = Path(spec["relay"])
+    if len(os.fsencode(path)) <= ADDRESS_LIMIT:
+        return part("aggregator").Relay(str(path), spec["aggregator"])
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)  # stays open: the address leads through it
+    return part("aggregator").Relay(f"/proc/self/fd/{directory}/{path.name}", spec["aggregator"])
+
+
+def bound_client(client: Any, patience: float | None, relay: Any = None) -> None:
     """Have the collaborator's client give up some time; a client of the experiment's own is left as it is."""
-    if not patience or not all(hasattr(client, name) for name in CLIENT):
-        return
-    place = Path(__file__).with_name("aggregator.py")
-    spec = importlib.util.spec_from_file_location("_fedenvoy_aggregator", place)
+    if patience and all(hasattr(client, name) for name in CLIENT):
+        part("aggregator").bound(client, patience, relay)
+
+
+def part(name: str) -> Any:
+    """Load the script beside this one that needs the experiment's packages."""
+    known = f"_fedenvoy_{name}"
+    if known in sys.modules:
+        return sys.modules[known]
+    spec = importlib.util.spec_from_file_location(known, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[known] = module
     spec.loader.exec_module(module)
-    module.bound(client, patience)
+    return module
+
+
+def look_through(relay: str) -> None:
+    """Wait until the aggregator says something through the relay, up to `PATIENCE`.
+
+    Where its certificate is wrong, it is the relay that finds out, and the agent ends this process.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_ATTEMPT)
+            connection.connect(relay)
+            connection.sendall(GREETING)
+            if connection.recv(1):
+                return
+        time.sleep(_PAUSE)
+    print("the aggregator could not be looked at: it does not answer", file=sys.stderr)  # noqa: T201
 
 
 def check_aggregator(host: str, port: int, tls: dict[str, str]) -> None:
