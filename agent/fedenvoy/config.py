@@ -272,7 +272,9 @@ class ReportSettings:
     """How verdicts are told (`agent.report`)."""
 
     detail: str = "summary"
-    """`full` (with traceback), `summary` (the error's last line) or `code`: what leaves the site."""
+    """What leaves the site of a failure. `full`: the whole text, with traceback. `summary`: this node's own sentence,
+    with the exception's type and the line of the archive that raised it, without its text, and without the site's paths
+    and addresses. `code`: the code alone. The node's own log always has the text."""
     tries: int = 5
     """Failed deliveries in a row, with the link up, before a report is put off."""
     retention: float = 7 * 24 * 3600.0

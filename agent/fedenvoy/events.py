@@ -123,6 +123,7 @@ class Problem(Message):
         text: One sentence for people.
         code: A short key: a gRPC status name ("UNAVAILABLE"), "timeout", "exit 3", "signal 9".
         detail: The long form (a traceback, an installer's last lines); stays here unless the site allows more.
+        summary: The sentence without what an experiment said, where the text has that: what may leave by default.
         digest: SHA-256 of the archive it speaks of; empty where none was complete.
 
     """
@@ -131,6 +132,7 @@ class Problem(Message):
     code: str = ""
     detail: str = ""
     digest: str = ""
+    summary: str = ""
 
     @property
     def cause(self) -> str:

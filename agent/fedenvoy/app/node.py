@@ -138,7 +138,7 @@ class Node:
         site = Site(config, session=self.session, review=self._review)
         lock = StateLock(site.node_dir)
         stack.callback(lock.release)
-        clean_leftovers(site.node_dir)
+        clean_leftovers(site.node_dir, site.hosting.keep)
         store = open_store(config.agent, site.node_dir, self.session)
         stack.callback(store.close)
         keeper = Keeper(store, self._post)
@@ -155,7 +155,7 @@ class Node:
         monitor = HealthMonitor(loop.post, is_running=lambda: loop.snapshot.training, readings=sampler.readings)
         stack.callback(monitor.stop, JOIN_TIMEOUT)
         jobs = Jobs()
-        stack.callback(clean_leftovers, site.node_dir)
+        stack.callback(clean_leftovers, site.node_dir, site.hosting.keep)
         stack.callback(self._end_jobs, jobs)
         connection = Connection(
             open_link=partial(open_link, config),

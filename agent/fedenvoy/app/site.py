@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedenvoy.app.hosting import Hosting
 from fedenvoy.cancel import Cancel
 from fedenvoy.config import NodeConfig, ShardSource
 from fedenvoy.control.places import default_root
@@ -87,6 +88,28 @@ class Site:
         """Whether the node's packages stay visible behind an environment's own."""
         wanted = self.config.agent.requirements.inherit
         return True if wanted is None else wanted
+    @property
+    def reviews(self) -> bool:
+        """Whether anything may have to wait for people here."""
+        return self.config.agent.review.mode in {"policy", "hold"}
+
+    @property
+    def run_as(self) -> int | None:
+        """The user that experiments run as; None: this one."""
+        return None
+
+    @cached_property
+    def holds(self) -> Holds:
+        """What waits here for people to decide about it."""
+        from fedenvoy.review.holds import Holds  # noqa: PLC0415 - not for a node that accepts everything
+
+        return Holds(self.node_dir / "reviews", self.config.agent.review)
+
+    @cached_property
+    def hosting(self) -> Hosting:
+        """What experiments' processes get beside their files."""
+        return Hosting(self.config, self.environ, self.node_dir)
+
 
     def describe(self, cancel: Cancel, meanwhile: Callable[[], object] = lambda: None) -> ShardDescription:
         """Construct the shard descriptor in a child (an instance: in place) and read its shapes.
@@ -103,7 +126,14 @@ class Site:
         if not isinstance(shard, ShardSource):
             pickle_descriptor(shard, self.node_dir / "shard.pickle")
             return describe_instance(shard)
-        return describe(shard, self.config.agent.home, self._python_for_shard(cancel), cancel, meanwhile=meanwhile)
+        return describe(
+            shard,
+            self.config.agent.home,
+            self._python_for_shard(cancel),
+            cancel,
+            env=self.hosting.environment_to_describe,
+            meanwhile=meanwhile,
+        )
 
     def has_installed(self, packages: tuple[str, ...] = ()) -> bool:
         """Whether the node's own interpreter has what the site requires, and these requirements, without installing.
@@ -173,3 +203,13 @@ class Site:
             },
             aggregator_timeout=self.config.agent.aggregator_timeout,
         )
+            limits=self.hosting.limits,
+        )
+
+
+def _check_review(settings: ReviewSettings, *, asked: bool) -> None:
+    """Make sure that whoever is to decide is there: nothing is accepted because nobody could be asked."""
+    if settings.mode in {"prompt", "callback"} and not asked:
+        raise ConfigurationError(
+            f"agent.review.mode is {settings.mode}, but nobody was given who could be asked: "
+            "Envoy(review_plan_callback=...)"

@@ -11,6 +11,7 @@ from fedenvoy_statecharts import Event
 
 from fedenvoy.commands import Disarm, EndRun, Report, Settled, Timer, Verdict
 from fedenvoy.core.step import Step
+from fedenvoy.core.told import told_of
 from fedenvoy.events import Offer, Problem
 
 __all__ = ["cancelled", "decline", "drop_run", "failed", "finished", "orphaned", "rejected"]
@@ -71,15 +72,6 @@ def _conclude(step: Step, verdict: Verdict, code: int, text: str) -> None:
     drop_run(step)
 
 
-def _text(step: Step) -> str:
-    """What the director is told of a problem, as far as the site allows."""
-    problem, detail = step.message, step.settings.report.detail
-    assert isinstance(problem, Problem)
-    if detail == "code":
-        return f"failed on this node ({problem.code or 'error'})"
-    return f"{problem.text}\n{problem.detail}".rstrip() if detail == "full" else problem.text
-
-
 def _settle(step: Step, why: str, *, for_good: bool) -> None:
     run = step.data.run
     assert run is not None
@@ -112,7 +104,7 @@ def failed(step: Step) -> None:
     assert isinstance(problem, Problem)
     _take_digest(step)
     _settle(step, problem.text, for_good=problem.code not in CIRCUMSTANCES)
-    _conclude(step, Verdict.FAILED, 1, _text(step))
+    _conclude(step, Verdict.FAILED, 1, told_of(problem, step.settings.report.detail))
 
 
 def rejected(step: Step) -> None:
@@ -125,7 +117,9 @@ def rejected(step: Step) -> None:
 def cancelled(step: Step) -> None:
     """The site ended the run."""
     _settle(step, "cancelled here", for_good=False)
-    text = step.message.text if isinstance(step.message, Problem) else "the experiment was cancelled by this node"
+    text = "the experiment was cancelled by this node"
+    if isinstance(step.message, Problem) and step.settings.report.detail != "code":
+        text = step.message.text  # what somebody here wrote for the director to read
     _conclude(step, Verdict.CANCELLED, 1, text)
 
 

@@ -32,6 +32,7 @@ __all__ = ["check_sendable", "describe", "describe_instance", "pickle_descriptor
 logger = logging.getLogger(__name__)
 
 _MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named ")
+_MISSING_VARIABLE = re.compile(r"KeyError: '(\w+)'")
 GRACE = 2.0
 """Seconds between asking a descriptor's process to end and ending it."""
 
@@ -42,6 +43,7 @@ def describe(
     python: Path,
     cancel: Cancel,
     *,
+    env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> ShardDescription:
@@ -52,6 +54,7 @@ def describe(
         home: First working directory and import path of the child.
         python: The interpreter to construct it in.
         cancel: Ends the child; `Cancelled` is raised.
+        env: Its environment variables; None: what an experiment gets of this process's.
         timeout: Seconds it may take; None: as long as it wants, for the first time it may have data to download.
         meanwhile: Called once the child runs: something short to do beside it.
 
@@ -67,9 +70,15 @@ def describe(
         "shard": {"template": source.template, "params": dict(source.params)},
     }
     try:
-        env = child_environment(os.environ)
         ending = supervise(
-            content, scratch, python, env=env, grace=GRACE, cancel=cancel, timeout=timeout, meanwhile=meanwhile
+            content,
+            scratch,
+            python,
+            env=child_environment(os.environ) if env is None else env,
+            grace=GRACE,
+            cancel=cancel,
+            timeout=timeout,
+            meanwhile=meanwhile,
         )
     except StartError as error:
         raise ShardError(f"the shard descriptor {source.template} cannot be constructed: {error}") from error
@@ -87,11 +96,16 @@ def describe(
         lines = ending.tail.splitlines()
         printed = f", after printing {lines[-1][:300]!r}" if lines else ""
         reason = str(result.get("error") or f"its process ended with {ending.status}{printed}")
-    raise ShardError(f"the shard descriptor {source.template} cannot be constructed: {reason}{_advice(reason, home)}")
+    raise ShardError(
+        f"the shard descriptor {source.template} cannot be constructed: {reason}{_advice(reason, home, env)}"
+    )
 
 
-def _advice(reason: str, home: Path) -> str:
-    """Say what to do where a module is missing; what to do about anything else, its own words must say."""
+def _advice(reason: str, home: Path, env: Mapping[str, str] | None) -> str:
+    """Say what to do where a module or a variable is missing; about anything else, its own words must say it."""
+    variable = _MISSING_VARIABLE.match(reason)
+    if variable and variable[1] in os.environ and variable[1] not in (env or child_environment(os.environ)):
+        return f"; the environment variable {variable[1]} is not handed on unless agent.child.env names it"
     missing = _MISSING_MODULE.match(reason)
     if missing is None:
         return ""

@@ -100,7 +100,7 @@ def _said(ending: Ending, result: Mapping[str, Any], limits: Mapping[str, int]) 
     if result.get("code") in _SAID and result.get("stage") != "shard":
         return ChildResult(ok=False, error=error, code=str(result["code"]), summary=error)
     kind, place = _text(result.get("kind")) or "an exception", _text(result.get("where"))
-    summary = f"{kind} at {place}" if place else kind
+    summary = f"{kind} at {place} (its text stays at the site)" if place else f"{kind} (its text stays at the site)"
     cause = result.get("cause")
     if cause == "disk":
         return ChildResult(ok=False, error=error, code="disk", summary=f"{summary}; the disk is full")

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from fedenvoy.processes import end_marked
@@ -70,10 +71,15 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def clean_leftovers(state_dir: Path) -> tuple[str, ...]:
+def clean_leftovers(state_dir: Path, keep: Callable[[Path], object] = lambda _path: None) -> tuple[str, ...]:
     """End the processes and remove the files of earlier sessions' runs; give the names of the runs that are gone.
 
     For the start and the end of a session, while no run is in hand.
+
+    Args:
+        state_dir: The node's directory.
+        keep: Called with each run's directory before that is removed.
+
     """
     top = runs_directory(state_dir)
     try:
@@ -84,6 +90,7 @@ def clean_leftovers(state_dir: Path) -> tuple[str, ...]:
         token = _token(top / name)
         if token:
             end_marked(token)
+        keep(top / name)
     return tuple(name for name in names if remove_run(top / name))
 
 

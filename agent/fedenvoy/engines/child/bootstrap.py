@@ -1,8 +1,8 @@
 """The first code of every child: `python -u bootstrap.py SPEC`, in the interpreter of the experiment.
 
-It reads the specification, puts a guard between itself and the agent, constructs the shard descriptor where the site's
-files are, and only then goes to where the experiment's files are and runs the engine's program there. What came of it
-stands in the result file, written whole or not at all.
+It reads the specification, constructs the shard descriptor where the site's files are, and only then goes to where the
+experiment's files are and runs the engine's program there. What came of it stands in the result file, written whole or
+not at all. Whatever confines it was done before (see `launcher.py`).
 
 Standard library only; Python 3.8 and later. Nothing of the agent is imported: it need not be installed here.
 """
@@ -25,6 +25,8 @@ from typing import Any, NoReturn
 HERE = Path(__file__).parent
 LONGEST_ERROR = 1000
 LONGEST_TRACEBACK = 64 * 1024
+BEGAN = 3
+"""The file descriptor that takes a byte at the begin (see `launcher.py`)."""
 CODES = frozenset({"aggregator", "environment"})
 """What an engine's program may say by an exception's `fedenvoy_code`: the experiment itself is not to blame."""
 CAUSES = {
@@ -42,9 +44,7 @@ ENDS = {"can't allocate memory": "memory", "can't start new thread": "processes"
 def main() -> NoReturn:
     """Do what the specification says; never return."""
     spec = read(Path(sys.argv[1]))
-    load(HERE / "guard.py", "_fedenvoy_guard").enter(
-        spec["agent"], Path(spec["log"]), spec.get("limits", {}), spec.get("groups", ())
-    )
+    say_begun()
     pid = os.getpid()
     try:
         result, code = attempt(spec)
@@ -55,6 +55,13 @@ def main() -> NoReturn:
         code = 1
     flush()
     os._exit(code)  # threads that user code left behind must not hold the process
+
+
+def say_begun() -> None:
+    """Tell the guard that this interpreter works, before anything of the experiment's own can."""
+    with contextlib.suppress(OSError):
+        os.write(BEGAN, b"b")
+        os.close(BEGAN)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -81,6 +88,8 @@ def attempt(spec: dict[str, Any]) -> tuple[dict[str, Any], int]:
     except SystemExit as error:
         return ended(stage, error)
     except BaseException as error:  # noqa: BLE001 - nothing of user code may pass
+        if isinstance(error, MemoryError):
+            traceback.clear_frames(error.__traceback__)  # what filled the memory is still held there
         result = {"ok": False, "stage": stage, "error": sentence(error), "traceback": report(error)}
         result.update(kind=kind_of(error), cause=cause_of(error))
         if stage == "experiment":
@@ -209,7 +218,7 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "memory"
     if isinstance(error, OSError):
-        return CAUSES.get(error.errno or 0, "")
+        return CAUSES.get(error.errno, "") if isinstance(error.errno, int) else ""
     try:
         text = str(error) if isinstance(error, RuntimeError) else ""
     except Exception:  # noqa: BLE001 - see `sentence`
