@@ -62,7 +62,7 @@ class ShardDirectorClient:
     def get_experiment_data(self, experiment_name: str) -> Iterator[ArchiveChunk]:
         """Stream an experiment's archive."""
         for data in self._open().experiment_data(experiment_name, lambda _call: None):
-            yield ArchiveChunk(len(data), data)
+            yield ArchiveChunk(len(data), bytes(data))
 
     def set_experiment_failed(self, experiment_name: str, error_code: int = 1, error_description: str = "") -> None:
         """Tell the director that an experiment failed here."""

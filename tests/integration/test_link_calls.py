@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -13,8 +14,11 @@ import pytest
 from fedenvoy.calls import CallError, CallKind
 from fedenvoy.config import DirectorAddress, LinkSettings
 from fedenvoy.events import DeviceReading, ShardDescription
+from fedenvoy.link.channel import MAX_REPLY_BYTES
 from fedenvoy.link.director import DirectorLink
+from fedenvoy.link.poll import LONGEST_NAME
 from fedenvoy.testing import Relay, SandboxDirector
+from fedenvoy.wire import openfl16_pb2 as wire
 
 Dial = Callable[..., DirectorLink]
 
@@ -339,3 +343,63 @@ def test_a_closed_link_stays_closed(director: SandboxDirector, dial: Dial, used:
 def test_what_cannot_be_put_into_a_message_is_no_grpc_error(dial: Dial) -> None:
     with pytest.raises((TypeError, ValueError)):
         dial(shard_name=object()).register(SHARD, [])
+
+
+CALLS: dict[str, Callable[[DirectorLink], object]] = {
+    "UpdateShardInfo": lambda link: link.register(SHARD, []),
+    "WaitExperiment": lambda link: link.wait_experiment(lambda _call: None),
+    "UpdateEnvoyStatus": lambda link: link.health_check(running=False, readings=[]),
+    "SetExperimentFailed": lambda link: link.experiment_failed("exp", 1, "text"),
+}
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_a_reply_that_is_no_message_is_one_clear_error_and_no_traceback(
+    director: SandboxDirector, dial: Dial, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    director.answer(method, b"\xff\xff\xff\xff this is no message")
+    with pytest.raises(CallError) as caught:
+        CALLS[method](dial())
+    assert (caught.value.kind, caught.value.code) == (CallKind.RETRYABLE, "DATA_LOSS")
+    assert "is no message of the protocol" in caught.value.text
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_a_reply_of_another_type_is_read_as_the_protocol_says_and_does_no_harm(
+    director: SandboxDirector, dial: Dial, method: str
+) -> None:
+    for other in (
+        wire.ExperimentData(size=2**31, npbytes=bytes(1000)),
+        wire.UpdateShardInfoResponse(accepted=True),
+        wire.GetExperimentDataRequest(experiment_name="a", collaborator_name="b"),
+    ):
+        director.answer(method, other)
+        with contextlib.suppress(CallError):  # an offer without a name
+            CALLS[method](dial())
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_a_gigantic_reply_is_refused(director: SandboxDirector, dial: Dial, method: str) -> None:
+    director.answer(method, wire.WaitExperimentResponse(experiment_name="x" * MAX_REPLY_BYTES))
+    with pytest.raises(CallError) as caught:
+        CALLS[method](dial())
+    assert (caught.value.kind, caught.value.code) == (CallKind.RETRYABLE, "RESOURCE_EXHAUSTED")
+
+
+@pytest.mark.parametrize("name", ["", "x" * (LONGEST_NAME + 1)])
+def test_an_offer_without_a_name_or_with_an_endless_one_is_a_failed_poll(
+    director: SandboxDirector, dial: Dial, name: str
+) -> None:
+    director.answer("WaitExperiment", wire.WaitExperimentResponse(experiment_name=name))
+    with pytest.raises(CallError, match="the director offered an experiment") as caught:
+        CALLS["WaitExperiment"](dial())
+    assert caught.value.kind is CallKind.RETRYABLE
+    assert len(caught.value.text) < 200
+
+
+def test_of_a_director_s_own_words_not_more_is_told_than_helps(director: SandboxDirector, dial: Dial) -> None:
+    director.fail("UpdateEnvoyStatus", grpc.StatusCode.INTERNAL, details="why " * 50_000)
+    with pytest.raises(CallError) as caught:
+        check(dial())
+    assert len(caught.value.text) < 2500

@@ -6,14 +6,17 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import repeat
 
 import grpc
 import pytest
 from fedenvoy.calls import CallError, CallKind
 from fedenvoy.config import FetchSettings
+from fedenvoy.link.channel import MAX_CHUNK_BYTES
 from fedenvoy.link.director import DirectorLink
 from fedenvoy.ports import Call
 from fedenvoy.testing import Relay, SandboxDirector
+from fedenvoy.wire import openfl16_pb2 as wire
 
 Dial = Callable[..., DirectorLink]
 
@@ -30,16 +33,24 @@ def director() -> Iterator[SandboxDirector]:
 
 
 def fetch(link: DirectorLink, experiment: str = "exp") -> list[bytes]:
-    return list(link.experiment_data(experiment, lambda _call: None))
+    return [bytes(chunk) for chunk in link.experiment_data(experiment, lambda _call: None)]
 
 
 def cut(link: DirectorLink) -> tuple[int, CallError]:
     """Give how many whole chunks came, and the error they ended in."""
     chunks: list[bytes] = []
     with pytest.raises(CallError) as caught:
-        chunks.extend(link.experiment_data("exp", lambda _call: None))
+        chunks.extend(bytes(chunk) for chunk in link.experiment_data("exp", lambda _call: None))
     assert b"".join(chunks) == ARCHIVE[: CHUNK * len(chunks)]
     return len(chunks), caught.value
+
+
+def cut_short(link: DirectorLink) -> tuple[list[bytes], CallError]:
+    """Give the chunks that came, whatever they are, and the error they ended in."""
+    chunks: list[bytes] = []
+    with pytest.raises(CallError) as caught:
+        chunks.extend(bytes(chunk) for chunk in link.experiment_data("exp", lambda _call: None))
+    return chunks, caught.value
 
 
 def test_an_archive_comes_whole(director: SandboxDirector, dial: Dial) -> None:
@@ -122,7 +133,105 @@ def test_a_silent_download_is_cut_after_the_idle_time(director: SandboxDirector,
     assert 0.25 < time.monotonic() - began < 2
     assert chunks == after
     assert (error.kind, error.code) == (CallKind.RETRYABLE, "DEADLINE_EXCEEDED")
-    assert "brought nothing for 0.3 s" in error.text
+    assert "brought less than 1024 bytes a second for 0.3 s" in error.text
+
+
+@pytest.mark.parametrize("chunk", [b"x", b""], ids=["a byte at a time", "nothing at a time"])
+def test_a_dripping_download_is_cut_however_short_its_silences_are(
+    director: SandboxDirector, dial: Dial, chunk: bytes
+) -> None:
+    director.stream(lambda: repeat(wire.ExperimentData(size=len(chunk), npbytes=chunk)), pause=0.02)
+    began = time.monotonic()
+    _, error = cut_short(dial(fetch=FetchSettings(idle_timeout=0.5)))
+    assert 0.5 <= time.monotonic() - began < 5
+    assert (error.kind, error.code) == (CallKind.RETRYABLE, "DEADLINE_EXCEEDED")
+    assert "less than 1024 bytes a second for 0.5 s" in error.text
+
+
+def test_a_slow_download_that_is_faster_than_that_comes_whole(director: SandboxDirector, dial: Dial) -> None:
+    pieces = [wire.ExperimentData(size=100, npbytes=ARCHIVE[at : at + 100]) for at in range(0, len(ARCHIVE), 100)]
+    director.stream(lambda: pieces, pause=0.02)  # a second in all
+    link = dial(fetch=FetchSettings(idle_timeout=0.4, min_rate=1000))
+    assert b"".join(fetch(link)) == ARCHIVE
+
+
+@pytest.mark.parametrize("settings", [FetchSettings(idle_timeout=0), FetchSettings(idle_timeout=0.4, min_rate=0)])
+def test_without_a_rate_or_a_patience_any_byte_is_progress(
+    director: SandboxDirector, dial: Dial, settings: FetchSettings
+) -> None:
+    pieces = [wire.ExperimentData(size=1, npbytes=b"x")] * 20
+    director.stream(lambda: pieces, pause=0.04)
+    assert fetch(dial(fetch=settings)) == [b"x"] * 20
+
+
+def test_an_endless_download_that_is_fast_enough_is_cut_after_its_time(director: SandboxDirector, dial: Dial) -> None:
+    director.stream(lambda: repeat(wire.ExperimentData(size=CHUNK, npbytes=bytes(CHUNK))), pause=0.01)
+    received, error = cut_short(dial(fetch=FetchSettings(timeout=0.5)))
+    assert received
+    assert (error.kind, error.code) == (CallKind.RETRYABLE, "DEADLINE_EXCEEDED")
+    assert "within 0.5 s" in error.text
+
+
+NUMBERED = wire.ExperimentData(size=5, npbytes=b"12345").SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        (NUMBERED, b"12345"),
+        (NUMBERED[2:] + NUMBERED[:2], b"12345"),
+        (NUMBERED[:2] * 3 + NUMBERED[2:], b"12345"),
+        (NUMBERED + b"\x1a\x03abc", b"12345"),
+        (b"\x08\x85\x80\x80\x80\x00" + NUMBERED[2:], b"12345"),
+        (b"", b""),
+        (wire.WaitExperimentResponse(experiment_name="exp").SerializeToString(), b""),
+    ],
+    ids=[
+        "as all write it",
+        "in another order",
+        "a field repeated",
+        "a field unknown",
+        "a long number",
+        "empty",
+        "name",
+    ],
+)
+def test_a_chunk_is_read_as_the_protocol_says_whatever_its_form(
+    director: SandboxDirector, dial: Dial, message: bytes, content: bytes
+) -> None:
+    director.stream(lambda: [message])
+    assert fetch(dial()) == [content]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        NUMBERED[:-1],
+        NUMBERED[2:],
+        b"\x08",
+        b"\x12",
+        b"\x08\x05\x12\xff\xff\xff\xff\x0f12345",
+        b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\xff" * 50,
+        b"this is no message",
+    ],
+    ids=repr,
+)
+def test_garbage_in_place_of_a_chunk_is_one_clear_error(director: SandboxDirector, dial: Dial, message: bytes) -> None:
+    director.stream(lambda: [NUMBERED, message])
+    received, error = cut_short(dial())
+    assert received == [b"12345"]
+    assert (error.kind, error.code) == (CallKind.RETRYABLE, "DATA_LOSS")
+    assert "broken chunk after 5 bytes" in error.text
+
+
+def test_a_gigantic_chunk_is_refused_and_costs_no_memory(director: SandboxDirector, dial: Dial) -> None:
+    huge = wire.ExperimentData(size=MAX_CHUNK_BYTES, npbytes=bytes(MAX_CHUNK_BYTES))
+    director.stream(lambda: [NUMBERED, huge])
+    received, error = cut_short(dial())
+    assert received == [b"12345"]
+    assert (error.kind, error.code) == (CallKind.RETRYABLE, "RESOURCE_EXHAUSTED")
+    assert "larger than max" in error.text
 
 
 def test_a_slow_reader_is_not_silence(director: SandboxDirector, dial: Dial) -> None:

@@ -95,8 +95,8 @@ def test_a_health_check_tells_everything_of_each_device() -> None:
 @pytest.mark.parametrize("size", [0, 2, 4, 2**32 - 1])
 def test_a_chunk_must_be_as_long_as_it_says(size: int) -> None:
     with pytest.raises(BrokenChunkError, match="3"):
-        DIALECT.chunk(wire.ExperimentData(size=size, npbytes=b"abc"))
-    assert DIALECT.chunk(wire.ExperimentData(size=3, npbytes=b"abc")) == b"abc"
+        DIALECT.chunk(wire.ExperimentData(size=size, npbytes=b"abc").SerializeToString())
+    assert DIALECT.chunk(wire.ExperimentData(size=3, npbytes=b"abc").SerializeToString()) == b"abc"
 
 
 def test_B21_parts_of_seconds_count_and_a_missing_period_is_told_from_zero() -> None:

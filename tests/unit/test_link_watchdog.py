@@ -1,4 +1,4 @@
-"""The bound on silence."""
+"""The bound on silence and slowness."""
 
 from __future__ import annotations
 
@@ -15,13 +15,45 @@ def test_a_wait_that_lasts_too_long_is_ended() -> None:
     assert watchdog.bitten
 
 
-def test_waits_within_the_limit_are_left_alone_however_many() -> None:
+def test_waits_that_bring_enough_are_left_alone_however_many() -> None:
     bitten = threading.Event()
     with Watchdog(0.2, bitten.set) as watchdog:
         for _ in range(10):
             with watchdog.waiting():
                 assert not bitten.wait(0.05)
+            watchdog.calm(10)
     assert not watchdog.bitten
+
+
+def test_waits_that_bring_too_little_are_ended_in_time_however_short_each_is() -> None:
+    bitten = threading.Event()
+    began = time.monotonic()
+    with Watchdog(0.5, bitten.set) as watchdog:
+        while not bitten.is_set():
+            with watchdog.waiting():
+                bitten.wait(0.05)
+            watchdog.calm(0.01)
+            assert time.monotonic() - began < 10
+    assert time.monotonic() - began >= 0.5
+
+
+def test_patience_never_grows_beyond_what_it_was_at_first() -> None:
+    bitten = threading.Event()
+    with Watchdog(0.1, bitten.set) as watchdog:
+        watchdog.calm(3600)
+        with watchdog.waiting():
+            assert bitten.wait(5)
+
+
+def test_patience_that_has_become_short_is_looked_at_in_time() -> None:
+    bitten = threading.Event()
+    with Watchdog(1.0, bitten.set) as watchdog:
+        with watchdog.waiting():
+            assert not bitten.wait(0.9)
+        began = time.monotonic()
+        with watchdog.waiting():
+            assert bitten.wait(5)
+        assert time.monotonic() - began < 0.9, "not a whole patience later"
 
 
 def test_time_between_waits_does_not_count() -> None:

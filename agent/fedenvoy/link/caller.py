@@ -6,14 +6,19 @@ import threading
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from fedenvoy.calls import CallError, CallKind
 from fedenvoy.config import DirectorAddress, LinkSettings, TlsFiles
 from fedenvoy.link.channel import open_channel
 from fedenvoy.link.dialect import Method, ReplyT, RequestT
 from fedenvoy.link.status import Rpc, classify, is_tls_fault, tls_meaning
+from fedenvoy.link.text import bounded
 
 __all__ = ["Caller"]
+
+_MOST_WORDS = 2000
+"""Bytes of a director's own words that are told; they go into the log and the journal."""
 
 
 class Caller:
@@ -48,12 +53,12 @@ class Caller:
         """
         call = self._bind_unary(method)
         try:
-            return call(request, timeout=timeout)
+            return self.reply(method, call(request, timeout=timeout))
         except (grpc.RpcError, ValueError) as error:
             raise self.failure(method.rpc, error, timeout) from error
 
     def future(self, method: Method[RequestT, ReplyT], request: RequestT, timeout: float) -> Any:
-        """Begin a call; its `result()` raises what `failure` takes.
+        """Begin a call; its `result()` is for `reply`, and raises what `failure` takes.
 
         Raises:
             CallError: It could not begin.
@@ -65,21 +70,40 @@ class Caller:
         except (grpc.RpcError, ValueError) as error:
             raise self.failure(method.rpc, error, timeout) from error
 
-    def stream(self, method: Method[RequestT, ReplyT], request: RequestT, timeout: float) -> Any:
-        """Begin a call whose reply is a stream: an iterator that raises what `failure` takes.
+    def stream(self, method: Method[RequestT, ReplyT], request: RequestT, timeout: float | None) -> Any:
+        """Begin a call whose reply is a stream: an iterator of messages as they come, not decoded.
+
+        It raises what `failure` takes.
 
         Raises:
             CallError: It could not begin.
 
         """
         with self._lock:
-            bound = self._open().unary_stream(
-                method.path, request_serializer=_to_wire, response_deserializer=method.reply.FromString
+            bound: grpc.UnaryStreamMultiCallable[RequestT, bytes] = self._open().unary_stream(
+                method.path, request_serializer=_to_wire, response_deserializer=None
             )
         try:
             return bound(request, timeout=timeout)
         except (grpc.RpcError, ValueError) as error:
             raise self.failure(method.rpc, error, timeout) from error
+
+    def reply(self, method: Method[RequestT, ReplyT], data: bytes) -> ReplyT:
+        """Read a reply.
+
+        gRPC would do it, too; but it tells of one that cannot be read by a traceback in the log.
+
+        Raises:
+            CallError: It is no message of the protocol.
+
+        """
+        try:
+            return method.reply.FromString(data)
+        except DecodeError as error:
+            text = (
+                f"the director at {self.director} answered {method.rpc.value} with what is no message of the protocol"
+            )
+            raise CallError(kind=CallKind.RETRYABLE, code="DATA_LOSS", text=text) from error
 
     def close(self) -> None:
         """End all calls and the channel; harmless when repeated."""
@@ -89,13 +113,13 @@ class Caller:
         if channel is not None:
             channel.close()
 
-    def failure(self, rpc: Rpc, error: Exception, timeout: float) -> CallError:
+    def failure(self, rpc: Rpc, error: Exception, timeout: float | None) -> CallError:
         """Translate what gRPC raised.
 
         Args:
             rpc: Which method was called.
             error: What it raised.
-            timeout: The deadline it had, seconds.
+            timeout: The deadline it had, seconds; None: none.
 
         """
         if self._closed:  # a call on a closed channel raises a bare ValueError
@@ -106,9 +130,9 @@ class Caller:
         kind = classify(rpc, code, details, tls=self.tls is not None)
         return CallError(kind=kind, code=code.name, text=self._sentence(rpc, code, details, timeout))
 
-    def _sentence(self, rpc: Rpc, code: grpc.StatusCode, details: str, timeout: float) -> str:
-        director, words = f"the director at {self.director}", " ".join(details.split())
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+    def _sentence(self, rpc: Rpc, code: grpc.StatusCode, details: str, timeout: float | None) -> str:
+        director, words = f"the director at {self.director}", bounded(" ".join(details.split()), _MOST_WORDS)
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED and timeout is not None:
             return f"{director} did not answer {rpc.value} within {timeout:.3g} s"
         if code is grpc.StatusCode.UNAVAILABLE:
             if is_tls_fault(details, tls=self.tls is not None):
@@ -128,11 +152,9 @@ class Caller:
             self._channel = open_channel(self.director, self.tls, self.settings)
         return self._channel
 
-    def _bind_unary(self, method: Method[RequestT, ReplyT]) -> grpc.UnaryUnaryMultiCallable[RequestT, ReplyT]:
+    def _bind_unary(self, method: Method[RequestT, ReplyT]) -> grpc.UnaryUnaryMultiCallable[RequestT, bytes]:
         with self._lock:
-            return self._open().unary_unary(
-                method.path, request_serializer=_to_wire, response_deserializer=method.reply.FromString
-            )
+            return self._open().unary_unary(method.path, request_serializer=_to_wire, response_deserializer=None)
 
 
 def _to_wire(message: Any) -> bytes:

@@ -6,6 +6,7 @@ connection, parked call and all. Health checks with a deadline find a dead direc
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -14,31 +15,55 @@ import grpc
 
 from fedenvoy.calls import CallError, CallKind
 from fedenvoy.config import DirectorAddress, LinkSettings, TlsFiles
+from fedenvoy.link.dialect import Openfl16
 from fedenvoy.link.proxy import proxy_text
 
-__all__ = ["MAX_MESSAGE_BYTES", "channel_options", "open_channel", "server_options"]
+__all__ = [
+    "MAX_CHUNK_BYTES",
+    "MAX_MESSAGE_BYTES",
+    "MAX_REPLY_BYTES",
+    "channel_options",
+    "open_channel",
+    "server_options",
+]
 
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 2**30
-"""The largest message, in either direction and on either side; what OpenFL's own channels allow."""
+"""The largest message that is sent, and that a server takes; what OpenFL's own channels allow."""
+MAX_CHUNK_BYTES = 16 * 2**20
+"""The largest chunk of an archive that is taken; OpenFL's have 2 MiB. Several of them are in memory at a time."""
+MAX_REPLY_BYTES = 64 * 2**10
+"""The largest other message that is taken; each holds a name, a number or nothing."""
 
-_MESSAGE_OPTIONS: tuple[tuple[str, int], ...] = (
+_SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 32 * 2**20),
 )
+_LIMITS = {
+    "methodConfig": [
+        {"name": [{}], "maxResponseMessageBytes": MAX_REPLY_BYTES},
+        {
+            "name": [{"service": Openfl16.SERVICE, "method": Openfl16.DATA.path.rpartition("/")[2]}],
+            "maxResponseMessageBytes": MAX_CHUNK_BYTES,
+        },
+    ]
+}
 
 
 def server_options() -> tuple[tuple[str, int], ...]:
     """Give the options of a server that takes what these channels send."""
-    return _MESSAGE_OPTIONS
+    return _SERVER_OPTIONS
 
 
-def channel_options(settings: LinkSettings) -> tuple[tuple[str, int], ...]:
+def channel_options(settings: LinkSettings) -> tuple[tuple[str, int | str], ...]:
     """Give the options of a channel: `proxy` counts, and `call_timeout` also bounds the making of a connection."""
-    options = (
-        *_MESSAGE_OPTIONS,
+    options: tuple[tuple[str, int | str], ...] = (
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_CHUNK_BYTES),
+        ("grpc.service_config", json.dumps(_LIMITS)),
+        ("grpc.max_metadata_size", 2**20),  # a director's words, which are cut when they are told
         ("grpc.enable_retries", 0),  # each retry is a transition of the lifecycle
         # A new channel means a new connection: from the shared pool it would get the one that has just failed.
         ("grpc.use_local_subchannel_pool", 1),

@@ -47,7 +47,7 @@ class DirectorLink:
         tls: The certificates; None: plain text.
         settings: Deadlines, and whether proxies apply.
         poll: The long poll's deadline.
-        fetch: The download's bound on silence.
+        fetch: The download's bounds.
         period: The last known health-check period in seconds, from an earlier link.
 
     """
@@ -126,7 +126,7 @@ class DirectorLink:
         on_call(poll)
         return poll.wait()
 
-    def experiment_data(self, experiment: str, on_call: Callable[[Call], object]) -> Iterator[bytes]:
+    def experiment_data(self, experiment: str, on_call: Callable[[Call], object]) -> Iterator[bytes | memoryview]:
         """Stream an archive's bytes in chunks; the call begins with the first one asked for.
 
         Args:
@@ -137,7 +137,7 @@ class DirectorLink:
             CallError: While iterating: it was cut, cancelled, or the director no longer has the experiment.
 
         """
-        download = Download(self._caller, self._dialect, experiment, self._fetch.idle_timeout)
+        download = Download(self._caller, self._dialect, experiment, self._fetch)
         on_call(download)
         return download.chunks()
 

@@ -1,4 +1,4 @@
-"""The download of an archive: chunks as they come, each checked, with a bound on the silence between two of them."""
+"""The download of an archive: chunks as they come, each checked, with bounds on its silence, slowness and length."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import Any
 import grpc
 
 from fedenvoy.calls import CallError, CallKind
+from fedenvoy.config import FetchSettings
 from fedenvoy.link.caller import Caller
 from fedenvoy.link.dialect import BrokenChunkError, Openfl16
 from fedenvoy.link.status import Rpc
 from fedenvoy.link.watchdog import Watchdog
 
 __all__ = ["Download"]
-
-_DEADLINE = 24 * 3600.0
-"""Seconds that a whole download may last; the silence between two chunks is bounded far more tightly."""
 
 
 class Download:
@@ -27,15 +25,17 @@ class Download:
         caller: The channel.
         dialect: The protocol.
         experiment: Name as the director knows it.
-        idle_timeout: Seconds without a chunk after which the download counts as cut.
+        settings: How long and how slow it may be.
 
     """
 
-    def __init__(self, caller: Caller, dialect: Openfl16, experiment: str, idle_timeout: float) -> None:
+    def __init__(self, caller: Caller, dialect: Openfl16, experiment: str, settings: FetchSettings) -> None:
         self._caller = caller
         self._dialect = dialect
         self._experiment = experiment
-        self._idle_timeout = idle_timeout
+        self._timeout = settings.timeout or None
+        self._patience = settings.idle_timeout or threading.TIMEOUT_MAX
+        self._min_rate = settings.min_rate
         self._lock = threading.Lock()
         self._call: Any = None
         self._cancelled = False
@@ -48,7 +48,7 @@ class Download:
         if call is not None:
             call.cancel()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes | memoryview]:
         """Give the archive's bytes in order; a caller that stops early ends the download.
 
         Raises:
@@ -58,10 +58,11 @@ class Download:
         call = self._begin()
         received = 0
         try:
-            with Watchdog(self._idle_timeout, call.cancel) as watchdog:
+            with Watchdog(self._patience, call.cancel) as watchdog:
                 while (message := self._next(call, watchdog, received)) is not None:
                     chunk = self._checked(message, received)
                     received += len(chunk)
+                    watchdog.calm(self._worth(len(chunk)))
                     yield chunk
         finally:
             call.cancel()  # no effect on a download that is complete
@@ -71,8 +72,14 @@ class Download:
             if self._cancelled:
                 raise self._error(CallKind.CANCELLED, "CANCELLED", "was ended by this side")
             request = self._dialect.archive(self._experiment)
-            self._call = self._caller.stream(self._dialect.DATA, request, _DEADLINE)
+            self._call = self._caller.stream(self._dialect.DATA, request, self._timeout)
             return self._call
+
+    def _worth(self, size: int) -> float:
+        """Give the seconds that so many bytes may take."""
+        if not size:
+            return 0.0
+        return size / self._min_rate if self._min_rate else self._patience
 
     def _next(self, call: Any, watchdog: Watchdog, received: int) -> Any:
         """Give the next message; None at the end."""
@@ -82,7 +89,7 @@ class Download:
         except (grpc.RpcError, ValueError) as error:
             raise self._failure(error, watchdog, received) from error
 
-    def _checked(self, message: Any, received: int) -> bytes:
+    def _checked(self, message: bytes, received: int) -> bytes | memoryview:
         try:
             return self._dialect.chunk(message)
         except BrokenChunkError as error:
@@ -93,9 +100,10 @@ class Download:
         if self._cancelled:
             return self._error(CallKind.CANCELLED, "CANCELLED", "was ended by this side")
         if watchdog.bitten:
-            text = f"brought nothing for {self._idle_timeout:.3g} s after {received} bytes"
+            little = f"less than {self._min_rate} bytes a second" if self._min_rate else "nothing"
+            text = f"brought {little} for {self._patience:.3g} s, after {received} bytes"
             return self._error(CallKind.RETRYABLE, "DEADLINE_EXCEEDED", text)
-        failure = self._caller.failure(Rpc.DATA, error, _DEADLINE)
+        failure = self._caller.failure(Rpc.DATA, error, self._timeout)
         if not received or failure.kind is CallKind.CANCELLED:
             return failure
         # What has begun to arrive is there; whatever broke it was something else, and the next try will tell.

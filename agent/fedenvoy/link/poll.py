@@ -18,7 +18,10 @@ from fedenvoy.link.caller import Caller
 from fedenvoy.link.dialect import Openfl16
 from fedenvoy.link.status import Rpc
 
-__all__ = ["LongPoll"]
+__all__ = ["LONGEST_NAME", "LongPoll"]
+
+LONGEST_NAME = 4096
+"""Characters; a name stands in every record of its run."""
 
 _SPREAD = 0.2
 # A "too late" that comes sooner than this part of the deadline is not ours: some server or proxy on the way said it.
@@ -89,6 +92,9 @@ class LongPoll:
                 continue
             if not name:
                 raise CallError(kind=CallKind.RETRYABLE, text="the director offered an experiment without a name")
+            if len(name) > LONGEST_NAME:
+                text = f"the director offered an experiment whose name has {len(name)} characters: {name[:40]!r}..."
+                raise CallError(kind=CallKind.RETRYABLE, text=text)
             return name
 
     def _issue(self) -> _Issued:
@@ -106,7 +112,7 @@ class LongPoll:
         future.add_done_callback(lambda _future: done.set())
         done.wait()
         try:
-            name: str = future.result().experiment_name
+            name: str = self._caller.reply(self._dialect.POLL, future.result()).experiment_name
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             if self._cancelled:
                 raise _cancelled() from error

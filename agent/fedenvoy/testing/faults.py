@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import grpc
+from google.protobuf.message import Message
 
 __all__ = [
     "METHODS",
+    "Answer",
     "BreakChunks",
     "CutStream",
     "DropReply",
@@ -17,6 +20,7 @@ __all__ = [
     "FaultControls",
     "Faults",
     "Held",
+    "Stream",
     "known",
 ]
 
@@ -54,6 +58,21 @@ class BreakChunks:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer with this and nothing else, whatever the method's own reply is; bytes go out as they are."""
+
+    reply: Message | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Send these messages in place of an archive, each after a pause of so many seconds; bytes go out as they are."""
+
+    messages: Callable[[], Iterable[Message | bytes]]
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """Calls that are not answered until `release`; of a stream, what follows after some chunks."""
 
@@ -73,7 +92,7 @@ class Held:
             self._changed.notify_all()
 
 
-Fault = Fail | DropReply | CutStream | BreakChunks | Held
+Fault = Answer | Fail | DropReply | CutStream | BreakChunks | Held | Stream
 
 
 class Faults:
@@ -156,6 +175,19 @@ class FaultControls:
     def break_chunks(self, after_chunks: int = 0, times: int | None = 1) -> None:
         """Let the chunks of the next downloads, after some good ones, state a wrong size."""
         self._faults.add("GetExperimentData", BreakChunks(after_chunks), times)
+
+    def answer(self, method: str, reply: Message | bytes, times: int | None = 1) -> None:
+        """Let the next calls of a method be answered with this, without anything being done about them.
+
+        For a reply of another type, with absurd values, or of bytes that are no message at all.
+        """
+        self._faults.add(method, Answer(reply), times)
+
+    def stream(
+        self, messages: Callable[[], Iterable[Message | bytes]], times: int | None = 1, *, pause: float = 0.0
+    ) -> None:
+        """Let the next downloads bring these messages, each after a pause of so many seconds; they may be endless."""
+        self._faults.add("GetExperimentData", Stream(messages, pause), times)
 
     def heal(self) -> None:
         """Forget all faults to come, and release what is held."""

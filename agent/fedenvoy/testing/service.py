@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from fedenvoy.testing.faults import BreakChunks, CutStream, DropReply, Fail, Fault, Faults, Held
+from fedenvoy.testing.faults import Answer, BreakChunks, CutStream, DropReply, Fail, Fault, Faults, Held, Stream
 from fedenvoy.testing.recording import Recorder
 from fedenvoy.testing.registry import Registry, UnknownShardError
 from fedenvoy.wire import openfl16_pb2 as wire
@@ -90,7 +90,7 @@ def handlers(service: Service) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     made["GetExperimentData"] = grpc.unary_stream_rpc_method_handler(
         lambda request, context: _stream(service, request, context),
         request_deserializer=wire.GetExperimentDataRequest.FromString,
-        response_serializer=lambda message: message.SerializeToString(),
+        response_serializer=_to_wire,
     )
     return made
 
@@ -100,6 +100,8 @@ def _unary(
 ) -> grpc.RpcMethodHandler[Any, Any]:
     def serve(request: Any, context: Context) -> Any:
         fault = service.begin(name, request, context)
+        if isinstance(fault, Answer):
+            return fault.reply
         try:
             reply = work(service, request, context)
         except UnknownShardError as error:
@@ -113,7 +115,7 @@ def _unary(
     return grpc.unary_unary_rpc_method_handler(
         serve,
         request_deserializer=request_type.FromString,
-        response_serializer=lambda message: message.SerializeToString(),
+        response_serializer=_to_wire,
     )
 
 
@@ -155,6 +157,12 @@ def _tell_shapes(service: Service, _request: wire.GetDatasetInfoRequest, _contex
 
 def _stream(service: Service, request: wire.GetExperimentDataRequest, context: Context) -> Iterator[Any]:
     fault = service.begin("GetExperimentData", request, context)
+    if isinstance(fault, Answer):
+        yield fault.reply
+        return
+    if isinstance(fault, Stream):
+        yield from _replaced(service, fault, context)
+        return
     try:
         with service.recorder.changed:
             archive = service.registry.archive(request.experiment_name)
@@ -170,6 +178,14 @@ def _stream(service: Service, request: wire.GetExperimentDataRequest, context: C
         context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 
 
+def _replaced(service: Service, stream: Stream, context: Context) -> Iterator[Any]:
+    for message in stream.messages():
+        with service.recorder.changed:
+            if service.recorder.changed.wait_for(lambda: not service.alive(context), stream.pause):
+                return
+        yield message
+
+
 def _disturb(service: Service, fault: Fault | None, sent: int, context: Context) -> None:
     """Do what a fault asks after a number of chunks."""
     if isinstance(fault, CutStream) and sent == fault.after:
@@ -182,3 +198,8 @@ def _raised(context: Context, error: Exception) -> NoReturn:
     """Answer as the real director's server does when a method raises."""
     context.abort(grpc.StatusCode.UNKNOWN, f"Unexpected {type(error)}: {error}")
     raise AssertionError("abort does not return")
+
+
+def _to_wire(message: Any) -> bytes:
+    content: bytes = message if isinstance(message, bytes) else message.SerializeToString()
+    return content
