@@ -202,7 +202,9 @@ class Approved(Message):
         digest: SHA-256 of the archive, hexadecimal.
         engine: Name of the engine that the plan asks for.
         install: Whether an environment must be built before training.
-        reviewer: Who or what approved.
+        reviewer: Who or what approved, when, why and by what rule; empty where everything is accepted.
+        lock: SHA-256 of the locked requirements that were approved with it; empty where none were.
+        policy: Digest of the policy that had a part in it; empty where none had.
 
     """
 
@@ -210,11 +212,15 @@ class Approved(Message):
     engine: str
     install: bool
     reviewer: str = ""
+    lock: str = ""
+    policy: str = ""
 
     @property
     def cause(self) -> str:
         """Say who approved what."""
-        return f"{self.reviewer or 'accepted'}, sha256 {self.digest[:12]}, engine {self.engine}"
+        parts = [self.reviewer or "accepted", f"sha256 {self.digest[:12]}"]
+        parts += [f"{name} {digest[:12]}" for name in ("lock", "policy") if (digest := getattr(self, name))]
+        return ", ".join((*parts, f"engine {self.engine}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedenvoy import __version__
+from fedenvoy.app.ballots import Ballots
+from fedenvoy.control.peers import Admission
 from fedenvoy.control.places import Place, note_place
 from fedenvoy.control.server import ControlError, Controls, ControlServer
 
 if TYPE_CHECKING:
     from fedenvoy.app.node import Node
+    from fedenvoy.app.site import Site
 
 __all__ = ["controllable", "facts"]
 
@@ -23,15 +26,17 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def controllable(node: Node, directory: Path) -> Iterator[None]:
+def controllable(node: Node, site: Site) -> Iterator[None]:
     """Let the node be controlled for the length of a block; where that cannot be, it works without, and says so.
 
     Args:
         node: The node.
-        directory: Its state directory.
+        site: Its standing arrangements.
 
     """
-    server = ControlServer(directory, controls(node))
+    directory = site.node_dir
+    ballots = Ballots(site)
+    server = ControlServer(directory, controls(node, ballots), admission=admission(site))
     try:
         note_place(Place(directory, node.config.shard_name, node.config.director.target))
         server.start()
@@ -43,9 +48,23 @@ def controllable(node: Node, directory: Path) -> Iterator[None]:
         yield
     finally:
         server.stop()
+        ballots.close()
 
 
-def controls(node: Node) -> Controls:
+def admission(site: Site) -> Admission:
+    """Say who may ask: this user and root, the group that may review, and never whom experiments run as."""
+    group = site.config.agent.review.group
+    number = None
+    if group is not None and site.reviews:
+        try:
+            number = grp.getgrnam(group).gr_gid
+        except KeyError:
+            logger.warning("there is no group %r on this machine: only this user and root may review", group)
+    run_as = site.run_as
+    return Admission(number, frozenset() if run_as is None else frozenset({run_as}))
+
+
+def controls(node: Node, ballots: Ballots) -> Controls:
     """Give the callables."""
 
     def cancel(reason: str) -> str:
@@ -54,14 +73,19 @@ def controls(node: Node) -> Controls:
             node.cancel(reason or "by its operator")
         return name
 
+    def forget(experiment: str) -> None:
+        ballots.forget(experiment)
+        node.forget(experiment)
+
     return Controls(
-        snapshot=lambda: facts(node),
+        snapshot=lambda: {**facts(node), "review": ballots.in_hand()},
         pause=node.pause,
         resume=node.resume,
-        forget=node.forget,
+        forget=forget,
         cancel=cancel,
         stop=node.stop,
         abort=node.abort,
+        review=ballots.answer,
     )
 
 
@@ -85,6 +109,8 @@ def facts(node: Node) -> Mapping[str, Any]:
         "link": snapshot.scopes.link,
         "link_up": snapshot.link_up,
         "misses": snapshot.misses,
+        "period": snapshot.period,
+        "stale": snapshot.stale,
         "last_contact": moment(snapshot.contact),
         "retry_at": moment(snapshot.retry_at),
         "outbox": snapshot.outbox,

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from fedenvoy.app.fetching import Fetching
 from fedenvoy.app.jobs import Job, Jobs
+from fedenvoy.app.launching import Launching
 from fedenvoy.app.run import Run
-from fedenvoy.app.running import Preparing, Training
+from fedenvoy.app.running import Preparing
 from fedenvoy.app.site import Site
 from fedenvoy.cancel import Cancel
 from fedenvoy.commands import EndRun, Fetch, Launch, Prepare
@@ -52,9 +53,9 @@ class Experiments:
     def launch(self, command: Launch) -> Job:
         """Start the experiment's process and wait for its end."""
         run = self._run_of(command.scopes.run)
-        return self._begin(run, "train", Training(self._site, self._post, command, run))
+        return self._begin(run, "train", Launching(self._site, self._post, command, run))
 
-    def _begin(self, run: Run, name: str, task: Fetching | Preparing | Training) -> Job:
+    def _begin(self, run: Run, name: str, task: Fetching | Preparing | Launching) -> Job:
         job = self._jobs.start(name, task.work, task.failed)
         run.jobs.append(job)
         return job

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedenvoy_statecharts import Event
 
+from fedenvoy.app.reviewing import Reviewing, case_of, lock_of
 from fedenvoy.app.run import ARCHIVE, WORKSPACE, Run, disk_or_environment
 from fedenvoy.app.site import Site
 from fedenvoy.calls import CallError, CallKind
@@ -16,7 +17,7 @@ from fedenvoy.commands import Fetch
 from fedenvoy.engines.registry import choose
 from fedenvoy.events import Approved, Message, Post, Problem
 from fedenvoy.ports import DirectorPort, Engine, ExperimentFiles
-from fedenvoy.review import ReviewError, decide
+from fedenvoy.review import ReviewError
 from fedenvoy.workspace.environments import RequirementsError
 from fedenvoy.workspace.intake import ArchiveError, receive, unpack
 from fedenvoy.workspace.runs import make_run
@@ -101,19 +102,24 @@ class Fetching:
         engine = choose(files.plan)
         engine.check(files.plan, files.workspace)
         self._run.files, self._run.engine = files, engine
-        if self._site.review is not None:
-            approved = decide(self._site.review, files.plan_path, settings.review.timeout, cancel)
-            cancel.raise_if_cancelled()
-            if not approved:
-                text = "the reviewer did not approve the plan"
-                return Problem(event=Event.PLAN_REJECTED, scopes=self._command.scopes, text=text, digest=self._digest)
+        install = self._install_wanted(files, engine)
+        lock = lock_of(files, install=install)
+        case = case_of(self._command.experiment, files, engine, lock)
+        decision = Reviewing(self._site).decide(case, files.archive, cancel)
+        if not decision.approved:
+            return Problem(
+                event=Event.PLAN_REJECTED, scopes=self._command.scopes, text=decision.words, digest=self._digest
+            )
+        self._run.reviewed = bool(decision.words)
         return Approved(
             event=Event.PLAN_APPROVED,
             scopes=self._command.scopes,
             digest=self._digest,
             engine=engine.name,
-            install=self._install_wanted(files, engine),
-            reviewer="approved by the reviewer" if self._site.review is not None else "",
+            install=install,
+            reviewer=decision.words,
+            lock=lock.digest if decision.words else "",
+            policy=decision.policy,
         )
 
     def _install_wanted(self, files: ExperimentFiles, engine: Engine) -> bool:
@@ -126,7 +132,7 @@ class Fetching:
         return not self._site.has_installed(engine.needs(files.plan).packages)
 
 
-def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _begun(chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """Pass chunks on; a failure after the first is told as a cut download, whatever ended the connection."""
     begun = False
     try:

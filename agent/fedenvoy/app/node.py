@@ -171,7 +171,7 @@ class Node:
         dispatcher = Dispatcher(site=site, post=loop.post, jobs=jobs, connection=connection)
         stack.callback(dispatcher.close)
         sampler.start()
-        stack.enter_context(controllable(self, site.node_dir))
+        stack.enter_context(controllable(self, site))
         return loop
 
     def _after_step(self, record: Record) -> None:

@@ -27,6 +27,7 @@ class Run:
         directory: Where all of it lies.
         files: The archive after intake.
         engine: What runs it.
+        reviewed: Whether somebody, or a policy, decided that it may run.
         python: The interpreter of its environment; None: the node's own.
         watch: The background poll that ends with it.
         jobs: All jobs begun for it.
@@ -38,6 +39,7 @@ class Run:
     directory: Path | None = None
     files: ExperimentFiles | None = None
     engine: Engine | None = None
+    reviewed: bool = False
     python: Path | None = None
     watch: Job | None = None
     jobs: list[Job] = field(default_factory=list)

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from fedenvoy.app.hosting import Hosting
 from fedenvoy.cancel import Cancel
-from fedenvoy.config import NodeConfig, ShardSource
+from fedenvoy.config import NodeConfig, ReviewSettings, ShardSource
 from fedenvoy.control.places import default_root
 from fedenvoy.engines.descriptors import describe, describe_instance, pickle_descriptor
 from fedenvoy.engines.openfl import OpenflEngine
-from fedenvoy.errors import ShardError
+from fedenvoy.errors import ConfigurationError, ShardError
 from fedenvoy.events import ShardDescription
 from fedenvoy.ports import EngineNeeds, ExperimentFiles, RunSpec
 
 if TYPE_CHECKING:
+    from fedenvoy.review.holds import Holds
     from fedenvoy.workspace.environments import Environments
 
 __all__ = ["Site", "node_directory", "state_root"]
@@ -57,6 +58,9 @@ class Site:
         review: The reviewer; None accepts everything.
         environ: The environment variables to hand on.
 
+    Raises:
+        ConfigurationError: The review's settings name somebody or something that is not there.
+
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Site:
         review: Callable[[str, str], Any] | None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
+        _check_review(config.agent.review, asked=review is not None)
         self.config = config
         self.session = session
         self.review = review
@@ -82,6 +87,23 @@ class Site:
         from fedenvoy.workspace.environments import Environments  # noqa: PLC0415
 
         return Environments(self.root, self.config.agent.requirements, self.config.agent.python)
+
+    @property
+    def reviews(self) -> bool:
+        """Whether anything may have to wait for people here."""
+        return self.config.agent.review.mode in {"policy", "hold"}
+
+    @property
+    def run_as(self) -> int | None:
+        """The user that experiments run as; None: this one."""
+        return None
+
+    @cached_property
+    def holds(self) -> Holds:
+        """What waits here for people to decide about it."""
+        from fedenvoy.review.holds import Holds  # noqa: PLC0415 - not for a node that accepts everything
+
+        return Holds(self.node_dir / "reviews", self.config.agent.review)
 
     @property
     def inherit(self) -> bool:
@@ -213,3 +235,16 @@ def _check_review(settings: ReviewSettings, *, asked: bool) -> None:
         raise ConfigurationError(
             f"agent.review.mode is {settings.mode}, but nobody was given who could be asked: "
             "Envoy(review_plan_callback=...)"
+
+
+def _check_review(settings: ReviewSettings, *, asked: bool) -> None:
+    """Make sure that whoever is to decide is there: nothing is accepted because nobody could be asked."""
+    if settings.mode in {"prompt", "callback"} and not asked:
+        raise ConfigurationError(
+            f"agent.review.mode is {settings.mode}, but nobody was given who could be asked: "
+            "Envoy(review_plan_callback=...)"
+        )
+    if settings.mode == "policy" and settings.policy is None:
+        raise ConfigurationError("agent.review.mode is policy, but agent.review.policy names no file of rules")
+    if settings.mode not in {"accept", "prompt", "callback", "policy", "hold"}:
+        raise ConfigurationError(f"agent.review.mode: {settings.mode!r} is no way to review")

@@ -19,12 +19,16 @@ from fedenvoy.store.lock import LOCK
 from fedenvoy.store.reading import JOURNAL, JournalEntry, Reading, SessionEntry
 from fedenvoy.store.schema import VERSION
 
-__all__ = ["History", "Remembered", "holder", "read_history"]
+__all__ = ["History", "Remembered", "approvals", "holder", "read_history"]
 
 _CONTACT = "SELECT at FROM journal WHERE event = 'health_checked' ORDER BY session DESC, number DESC LIMIT 1"
 _BEGUN = """
     SELECT max(at) FROM journal WHERE session = (SELECT number FROM sessions WHERE id = ?) AND run = ?
     AND event = 'experiment_offered' AND NOT internal
+"""
+
+_APPROVED = """
+    SELECT experiment, at FROM journal WHERE event = 'plan_approved' ORDER BY session DESC, number DESC LIMIT ?
 """
 
 
@@ -86,6 +90,25 @@ def read_history(directory: Path, steps: int = 10) -> History:
             return History()
         with _reading(path) as db:
             return _history(db, path, steps)
+
+
+def approvals(directory: Path, most: int = 10_000) -> tuple[tuple[str, float], ...]:
+    """Give the experiments that were approved here, with the time, oldest first; of living agents, too.
+
+    Args:
+        directory: The node's state directory.
+        most: Only so many of the newest.
+
+    Raises:
+        StoreError: They cannot be read.
+
+    """
+    path = directory.absolute() / JOURNAL
+    with told(path, "read"):
+        if not path.exists():
+            return ()
+        with _reading(path) as db:
+            return tuple(db.execute(_APPROVED, (most,)).fetchall())[::-1]
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""What people are shown of an experiment that waits: made once, from the archive as it came, and bounded.
+
+It is made before anybody looks, so that looking costs the agent nothing, and so that all see the same.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+
+from fedenvoy.review.case import ReviewCase
+from fedenvoy.review.differences import compare
+from fedenvoy.review.inspection import inspect
+
+__all__ = ["MOST", "shown"]
+
+MOST = 400_000
+"""Characters of each text."""
+
+
+def shown(case: ReviewCase, last: tuple[Path, str] | None) -> dict[str, str]:
+    """Make the texts.
+
+    Args:
+        case: The experiment.
+        last: The archive of this name that was approved last, and its SHA-256; None where there is none.
+
+    Returns:
+        Texts by name: `plan`, `requirements` (locked, where they are), `content`, `changes`. Those may hold anything
+        that the archive holds; who prints them escapes them.
+
+    Raises:
+        OSError: The workspace cannot be read.
+
+    """
+    texts = {
+        "plan": case.plan_path.read_bytes().decode("utf-8", "backslashreplace"),
+        "requirements": case.lock or case.requirements,
+        "content": inspect(case.workspace, case.plan).text(),
+        "changes": _changes(case, last),
+    }
+    return {name: _cut(text) for name, text in texts.items()}
+
+
+def _changes(case: ReviewCase, last: tuple[Path, str] | None) -> str:
+    """Tell what is another than in the last approved archive; everything, where there is none."""
+    if last is None:
+        with tempfile.TemporaryDirectory() as nothing:
+            text = compare(Path(nothing), case.workspace).text()
+        return f"No archive of this name was approved before, or it is not kept any more: all of it is new.\n{text}"
+    archive, digest = last
+    if digest == case.digest:
+        return "Exactly this archive was approved last."
+    try:
+        text = compare(archive, case.workspace).text()
+    except zipfile.BadZipFile as error:
+        return f"The archive that was approved last cannot be read: {error}."
+    return f"Compared with the archive that was approved last, sha256 {digest}:\n{text}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST else f"{text[:MOST]}\n(cut: {len(text) - MOST} characters more)\n"
