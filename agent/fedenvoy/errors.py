@@ -41,6 +41,8 @@ class Exit(enum.IntEnum):
     ABORTED = 8
     BUSY = 9
     ABSENT = 10
+    REJECTED = 11
+    HELD = 12
 
     @property
     def meaning(self) -> str:
@@ -60,6 +62,8 @@ _MEANINGS = {
     Exit.ABORTED: "ended at once by a second signal; the next start takes up what was unfinished",
     Exit.BUSY: "another agent of this name runs here with the same state directory",
     Exit.ABSENT: "no such node runs here, or it has nothing in hand that the command could be for",
+    Exit.REJECTED: "this experiment would be refused here; the message says why",
+    Exit.HELD: "this experiment would wait here for a person",
 }
 
 
