@@ -29,6 +29,10 @@ class Said:
     """What was passed, for which the guard ended it: `memory`, `processes`, `workspace`, or `disk`."""
     starved: bool = False
     """Whether the kernel killed something for want of memory meanwhile."""
+    began: bool = False
+    """Whether the program's own first code ran."""
+    fault: str = ""
+    """Why there was no program at all: `start TEXT`, or `isolation TEXT`."""
 
 
 @frozen
@@ -55,6 +59,8 @@ class Ending:
 
 def parse(words: str) -> Said:
     """Read the guard's last words; what is none of them is nothing."""
+    if words.startswith("fault "):
+        return Said(fault=words.partition(" ")[2])
     status, *fields = words.split(";")
     if not _STATUS.fullmatch(status):
         return Said()
@@ -65,4 +71,5 @@ def parse(words: str) -> Said:
         peak=int(peak) if peak.isascii() and peak.isdecimal() and len(peak) < 20 else 0,
         limit=limit if limit in _LIMITS else "",
         starved="starved" in found,
+        began="began" in found,
     )

@@ -56,11 +56,22 @@ def run_child(
         "plan": _plan(spec.plan_path),
         "tls": None if spec.tls is None else dict(spec.tls),
         "aggregator_timeout": spec.aggregator_timeout,
-        "limits": dict(spec.limits),
-        "groups": list(spec.groups),
+        "relay": spec.relay,
+        "aggregator": spec.aggregator,
     }
     try:
-        ending = supervise(content, spec.run_dir, python, env=env, grace=grace, cancel=cancel, timeout=timeout)
+        ending = supervise(
+            content,
+            spec.run_dir,
+            python,
+            env=env,
+            grace=grace,
+            cancel=cancel,
+            timeout=timeout,
+            confinement=spec.confinement,
+            limits=spec.limits,
+            groups=spec.groups,
+        )
     except StartError as error:
         return ChildResult(ok=False, error=str(error), code="start", summary=str(error))
     return judge(ending, python, spec.limits, timeout=timeout)

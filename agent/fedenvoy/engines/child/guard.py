@@ -1,30 +1,34 @@
-"""Stands between the agent and an experiment: a small process that runs no code of the experiment and outlives it.
+"""Stands between the agent and a program: a small process that runs no code of the program and outlives it.
 
 The agent starts one process; `enter` forks it in two. The first (the guard) keeps the line to the agent, takes in
-whatever the experiment leaves behind (it is its "subreaper"), and ends all of it when the experiment is over or the
-agent is gone. The second goes on as the experiment and dies with the guard.
+whatever the program leaves behind (it is its "subreaper"), and ends all of it when the program is over, has passed a
+limit, or the agent is gone. The second goes on to become the program, perhaps confined, and dies with the guard.
 
-What the experiment prints passes the guard, which keeps the beginning and the end of it and drops what lies between: an
+What the program prints passes the guard, which keeps the beginning and the end of it and drops what lies between: an
 experiment that prints for weeks must not fill the disk.
 
-The line is file descriptor 0, a socket. From the agent: a byte asks the experiment to end (SIGTERM), the end of the
-line kills it. To the agent: how the experiment ended ("exit 3", "signal 9"), once nothing of it is left.
+The line is file descriptor 0, a socket. From the agent: a byte asks the program to end (SIGTERM), the end of the line
+kills it. To the agent, once nothing of the program is left: how it ended ("exit 3", "signal 9"), followed by what else
+is known, each after a semicolon; or why it was not run ("fault start No such file or directory: ...").
 
-Standard library only; Python 3.8 and later.
+Standard library only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.util
+import fcntl
 import os
 import select
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence  # noqa: UP035 - Python 3.8
+from typing import NamedTuple, NoReturn
+
+from fedenvoy.engines.child.watching import Watching, tree
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -34,24 +38,42 @@ OUTPUT = 5 * 2**20
 """Bytes of output that are kept, unless the limits say otherwise: a fifth from its beginning, in the log itself, and
 twice two fifths from its end, in `LATEST` and, from before that, in `EARLIER`."""
 LATEST, EARLIER = "child.latest.log", "child.earlier.log"
+LONGEST_FAULT = 1000
+_HIGH = 16
+"""The guard's own descriptors begin here, so that a program may be given low ones."""
 
 
-def enter(agent: int, log: Path, limits: dict[str, int], groups: Sequence[str] = ()) -> None:
-    """Become two processes; return in the experiment's only.
+class Ties(NamedTuple):
+    """What leads from the program's side to the guard."""
+
+    told: int
+    """Takes lines: `pid N` (take in this process instead), `status N`, `fault KIND TEXT`."""
+    go: int
+    """Gives a byte once the process that was told of has been taken in."""
+    began: int
+    """Takes a byte when the program's own first code runs."""
+
+    def tell(self, line: str) -> None:
+        """Tell the guard something; raises OSError where it has ended."""
+        os.write(self.told, " ".join(line.split()).encode("utf-8", "replace")[:LONGEST_FAULT] + b"\n")
+
+
+def enter(agent: int, log: Path, limits: dict[str, int], groups: Sequence[str] = ()) -> Ties:
+    """Become two processes; return in the program's only.
 
     Args:
         agent: Process id of the agent, which must be the parent: if it is not, it has ended meanwhile.
         log: The file that file descriptors 1 and 2 lead to.
-        limits: What the experiment is held to (see `limits.py` and `watching.py`), and the bytes of `output` kept.
+        limits: What the program is held to (see `watching.py`), and the bytes of `output` kept.
         groups: The control groups that it lives in.
 
     """
-    watching = sibling("watching").Watching(limits, log.parent, groups)
-    line = os.dup(0)
+    watching = Watching(limits, log.parent, groups)
+    line = _moved(os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    wake, woken = os.pipe()
+    wake, woken = _pipe()
     os.set_blocking(woken, False)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
@@ -61,65 +83,149 @@ def enter(agent: int, log: Path, limits: dict[str, int], groups: Sequence[str] =
     if os.getppid() != agent:
         os._exit(1)
     guard = os.getpid()
-    out, into = os.pipe()
+    (out, into), (told, tell), (going, go), (begun, began) = (_pipe() for _ in range(4))
     child = os.fork()
     if child:
-        os.close(into)
+        for theirs in (into, tell, going, began):
+            os.close(theirs)
         with contextlib.suppress(OSError):
             os.setpgid(child, child)
-        _watch(child, (line, wake), _Output(out, log, limits.get("output") or OUTPUT), watching)
+        output = _Output(out, log, limits.get("output") or OUTPUT)
+        _Guard(child, line, output, watching, Ties(told, go, begun)).watch(wake)
     for stream in (1, 2):
         os.dup2(into, stream)
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    for descriptor in (line, wake, woken, out, into):
+    for descriptor in (line, wake, woken, out, into, told, go, begun):
         os.close(descriptor)
     os.setpgid(0, 0)
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guard:
         os._exit(1)
-    sibling("limits").apply(limits, groups)
+    return Ties(tell, going, began)
 
 
-def sibling(name: str) -> Any:
-    """Load the script of this name that lies beside this one; its directory does not get onto the import path."""
-    spec = importlib.util.spec_from_file_location(f"_fedenvoy_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    spec.loader.exec_module(module)
-    return module
+class _Guard:
+    """The guard's own work.
 
+    Args:
+        child: The process on the program's side, in a group of its own.
+        line: To the agent.
+        output: What is printed.
+        watching: Compares the program with its limits.
+        ties: The guard's ends of what leads to the program's side.
 
-def _watch(child: int, lines: tuple[int, int], output: _Output, watching: Any) -> None:
-    """Wait for the end of the experiment or of the agent, end what is left, tell, and exit."""
-    line, wake = lines
-    status = None
-    while status is None:
-        ready = select.select([line, wake, *output.sources], [], [], watching.pause())[0]
-        if watching.look():  # a limit is passed: no grace for that
-            break
-        if output.sources and output.sources[0] in ready:
-            output.take()
-        if wake in ready:
-            received = os.read(wake, 64)
-            if signal.SIGHUP in received:  # the agent's thread ended, and with it, as far as is known, the agent
+    """
+
+    def __init__(self, child: int, line: int, output: _Output, watching: Watching, ties: Ties) -> None:
+        self._child = child
+        self._line = line
+        self._output = output
+        self._watching = watching
+        self._ties = ties
+        self._text = b""
+        self._codes: dict[int, int] = {}
+        self._moved = False
+        self._asked = False
+        for source in (ties.told, ties.began):
+            os.set_blocking(source, False)
+
+    def watch(self, wake: int) -> NoReturn:
+        """Wait for the end of the program or of the agent, end what is left, tell, and exit."""
+        while self._status() is None:
+            sources = [self._line, wake, *self._output.sources]
+            ready = select.select(sources, [], [], self._watching.pause())[0]
+            if self._watching.look():  # a limit is passed: no grace for that
                 break
-            if signal.SIGTERM in received:
-                _signal_group(child, signal.SIGTERM)
-        if line in ready:
-            if not _read(line):
-                break
-            _signal_group(child, signal.SIGTERM)
-        status = _reap(child, watching)
-    ended = _end_descendants(child, watching)
-    status = ended if status is None else status
-    output.take()
-    with contextlib.suppress(OSError):
-        os.write(line, watching.words(_words(status)).encode("ascii"))
-    os._exit(0)
+            if self._output.sources and self._output.sources[0] in ready:
+                self._output.take()
+            if wake in ready:
+                received = os.read(wake, 64)
+                if signal.SIGHUP in received:  # the agent's thread ended, and with it, as far as is known, the agent
+                    break
+                if signal.SIGTERM in received:
+                    self._ask()
+            if self._line in ready:
+                if not _read(self._line):
+                    break
+                self._ask()
+            self._reap()
+        self._end_descendants()
+        self._output.take()
+        with contextlib.suppress(OSError):
+            os.write(self._line, self._words().encode("utf-8", "replace"))
+        os._exit(0)
+
+    def _ask(self) -> None:
+        """Ask the program to end."""
+        self._asked = True
+        _signal_group(self._child, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        """Take the exit codes of all that ended."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, code, usage = os.wait4(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                self._codes[pid] = code
+                self._watching.saw(usage)
+        if not self._moved and self._child in self._codes:
+            self._moved = True
+            self._move(self._said("pid"))
+
+    def _move(self, other: str) -> None:
+        """Go on to the process that the first one was there to make; empty: there is no other."""
+        if other:
+            self._child = int(other)
+            with contextlib.suppress(OSError):
+                os.write(self._ties.go, b"g")
+            if self._asked:
+                self._ask()
+
+    def _said(self, word: str) -> str:
+        """Give what the program's side told behind a word; empty when it did not."""
+        with contextlib.suppress(OSError):
+            self._text += os.read(self._ties.told, 2**16)
+        lines = (line.partition(" ") for line in self._text.decode("utf-8", "replace").splitlines())
+        return next((rest for first, _, rest in lines if first == word), "")
+
+    def _status(self) -> int | None:
+        """Give the program's exit code, as `os.waitpid` does; None while it runs."""
+        code = self._codes.get(self._child)
+        if code is None:
+            return None
+        told = self._said("status")
+        return int(told) if told else code
+
+    def _end_descendants(self) -> None:
+        """Kill until nothing is left."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = tree(os.getpid())
+            # Whole groups first: the kernel kills those at one stroke, so that nothing forks away meanwhile.
+            for group in {task.group for task in found} - {0, os.getpgrp()}:
+                _signal_group(group, signal.SIGKILL)
+            for task in found:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(task.pid, signal.SIGKILL)
+            self._reap()
+            if not found or time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
+
+    def _words(self) -> str:
+        fault = self._said("fault")
+        if fault:
+            return f"fault {fault}"
+        status = self._status()
+        if status is None:
+            return self._watching.words("")
+        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
+        with contextlib.suppress(OSError):
+            return self._watching.words(how) + (";began=1" if os.read(self._ties.began, 1) else "")
+        return self._watching.words(how)
 
 
 class _Output:
@@ -178,52 +284,21 @@ def _read(line: int) -> bytes:
         return b""
 
 
-def _signal_group(child: int, number: int) -> None:
+def _signal_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, number)
+        os.killpg(group, number)
 
 
-def _reap(child: int, watching: Any) -> int | None:
-    """Take the exit codes of all that ended; give the experiment's when it is among them."""
-    status = None
-    while True:
-        try:
-            pid, code, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return status
-        watching.saw(usage)
-        if pid == child:
-            status = code
-        elif pid == 0:
-            return status
+def _pipe() -> tuple[int, int]:
+    reader, writer = os.pipe()
+    return _moved(reader), _moved(writer)
 
 
-def _end_descendants(child: int, watching: Any) -> int | None:
-    """Kill until nothing is left; give the experiment's exit code when it ended only now."""
-    tree = sibling("watching").tree
-    status = None
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        found = tree(os.getpid())
-        # Whole groups first: the kernel kills those at one stroke, so that nothing forks away meanwhile.
-        for group in {task.group for task in found} - {0, os.getpgrp()}:
-            _signal_group(group, signal.SIGKILL)
-        for task in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(task.pid, signal.SIGKILL)
-        code = _reap(child, watching)
-        status = code if status is None else status
-        if not found or time.monotonic() > deadline:
-            return status
-        time.sleep(0.005)
-
-
-def _words(status: int | None) -> str:
-    if status is None:
-        return ""
-    if os.WIFSIGNALED(status):
-        return f"signal {os.WTERMSIG(status)}"
-    return f"exit {os.WEXITSTATUS(status)}"
+def _moved(descriptor: int) -> int:
+    """Move a descriptor out of the way of low numbers; no program that is run inherits it."""
+    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    os.close(descriptor)
+    return high
 
 
 def _prctl(option: int, value: int) -> None:

@@ -1,0 +1,70 @@
+"""The process that the agent starts: `python -I -S launcher.py LAUNCH`, in the agent's own interpreter.
+
+It becomes the guard of a program and the program itself, confined as the launch file says. Until the program is run,
+nothing of its environment has been: no `.pth` file, no `sitecustomize`, no variable that the interpreter listens to.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import types
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BEGAN = 3
+"""The file descriptor by which a program that is asked to says that its own first code runs."""
+
+
+def main() -> NoReturn:
+    """Do what the launch file says; never return."""
+    with open(sys.argv[1], encoding="ascii") as file:
+        spec: dict[str, Any] = json.load(file)
+    be_package()
+    from fedenvoy.engines.child import guard, limits  # noqa: PLC0415 - found by now
+
+    ties = guard.enter(spec["agent"], Path(spec["log"]), spec["limits"], spec["groups"])
+    try:
+        limits.apply(spec["limits"], spec["groups"])
+        begin = partial(run, spec, ties)
+        if spec["level"] == "process":
+            begin()
+        from fedenvoy.engines.child import namespaces  # noqa: PLC0415 - only where it is wanted
+
+        namespaces.enter(spec, ties.tell, ties.go, begin)
+    except OSError as error:
+        ties.tell(f"fault start {error.filename or error.strerror}: {error.strerror}")
+    os._exit(1)
+
+
+def be_package() -> None:
+    """Let the scripts beside this one import each other by their full names, and nothing else of the agent."""
+    for name in ("fedenvoy", "fedenvoy.engines", "fedenvoy.engines.child"):
+        package = types.ModuleType(name)
+        package.__path__ = [HERE] if name.endswith("child") else []
+        sys.modules[name] = package
+
+
+def run(spec: dict[str, Any], ties: Any) -> NoReturn:
+    """Become the program.
+
+    Raises:
+        OSError: It cannot be run.
+
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.chdir(spec["cwd"])
+    if spec["began"]:
+        os.dup2(ties.began, BEGAN)
+    kept = {name: value for name, value in os.environ.items() if name not in spec.get("drop", ())}
+    os.execve(spec["argv"][0], spec["argv"], {**kept, **spec["env"]})  # noqa: S606 - no shell
+
+
+if __name__ == "__main__":
+    main()
