@@ -23,6 +23,7 @@ from fedenvoy.events import ShardDescription
 from fedenvoy.ports import EngineNeeds, ExperimentFiles, RunSpec
 
 if TYPE_CHECKING:
+    from fedenvoy.app.gpus import Gpus
     from fedenvoy.review.holds import Holds
     from fedenvoy.workspace.environments import Environments
 
@@ -80,6 +81,8 @@ class Site:
         self.node_dir = node_directory(config, environ)
         self.python = config.agent.python or Path(sys.executable)
         self.requirements = config.agent.requirements.site if config.install_requirements else None
+        self.gpus: Gpus | None = None
+        """The node's GPUs; set where the node is built, so that a site can be had without any."""
 
     @cached_property
     def environments(self) -> Environments:
@@ -105,33 +108,16 @@ class Site:
 
         return Holds(self.node_dir / "reviews", self.config.agent.review)
 
-    @property
-    def inherit(self) -> bool:
-        """Whether the node's packages stay visible behind an environment's own."""
-        wanted = self.config.agent.requirements.inherit
-        return True if wanted is None else wanted
-    @property
-    def reviews(self) -> bool:
-        """Whether anything may have to wait for people here."""
-        return self.config.agent.review.mode in {"policy", "hold"}
-
-    @property
-    def run_as(self) -> int | None:
-        """The user that experiments run as; None: this one."""
-        return None
-
-    @cached_property
-    def holds(self) -> Holds:
-        """What waits here for people to decide about it."""
-        from fedenvoy.review.holds import Holds  # noqa: PLC0415 - not for a node that accepts everything
-
-        return Holds(self.node_dir / "reviews", self.config.agent.review)
-
     @cached_property
     def hosting(self) -> Hosting:
         """What experiments' processes get beside their files."""
         return Hosting(self.config, self.environ, self.node_dir)
 
+    @property
+    def inherit(self) -> bool:
+        """Whether the node's packages stay visible behind an environment's own."""
+        wanted = self.config.agent.requirements.inherit
+        return True if wanted is None else wanted
 
     def describe(self, cancel: Cancel, meanwhile: Callable[[], object] = lambda: None) -> ShardDescription:
         """Construct the shard descriptor in a child (an instance: in place) and read its shapes.
@@ -224,17 +210,8 @@ class Site:
                 "certificate": str(tls.certificate),
             },
             aggregator_timeout=self.config.agent.aggregator_timeout,
-        )
             limits=self.hosting.limits,
         )
-
-
-def _check_review(settings: ReviewSettings, *, asked: bool) -> None:
-    """Make sure that whoever is to decide is there: nothing is accepted because nobody could be asked."""
-    if settings.mode in {"prompt", "callback"} and not asked:
-        raise ConfigurationError(
-            f"agent.review.mode is {settings.mode}, but nobody was given who could be asked: "
-            "Envoy(review_plan_callback=...)"
 
 
 def _check_review(settings: ReviewSettings, *, asked: bool) -> None:
