@@ -247,9 +247,9 @@ def test_B72_old_readings_keep_only_what_does_not_change(
     assert sampler.readings() == (reading(1),)
     time.now += 1.0
     for _ in range(3):
-        assert sampler.readings() == (DeviceReading(0, 100, 0, "", "550", "12.4", "card 0"),)
+        assert sampler.readings() == (DeviceReading(0, 100, 0, "1%, read 61 s ago", "550", "12.4", "card 0"),)
     assert [record.getMessage() for record in caplog.records] == [
-        "the GPUs could not be read for 61 s; load and used memory are sent as unknown"
+        "the GPUs could not be read for 61 s; what was read last is sent with its age"
     ]
 
 
@@ -333,7 +333,7 @@ def test_B77_a_driver_that_was_replaced_degrades_the_readings_only(
     time.polls(1)
     assert sampler.readings() == (reading(1),)
     time.polls(20)
-    assert sampler.readings() == (DeviceReading(0, 100, 0, "", "550", "12.4", "card 0"),)
+    assert sampler.readings() == (DeviceReading(0, 100, 0, "1%, read 3330 s ago", "550", "12.4", "card 0"),)
     age = sampler.age()
     assert age is not None
     assert age > 1000

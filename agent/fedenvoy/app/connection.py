@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fedenvoy_statecharts import Event
 
@@ -48,6 +49,7 @@ class Connection:
         jobs: Where work is started.
         monitor: Sends the health checks.
         readings: Gives the present GPU readings.
+        unfit: Says why no experiment can be run at this moment; empty when one can. May take seconds.
         retention: Seconds after which an undelivered report is given up.
 
     """
@@ -63,6 +65,7 @@ class Connection:
         monitor: HealthMonitor,
         readings: Callable[[], tuple[DeviceReading, ...]],
         retention: float,
+        unfit: Callable[[], str] = lambda: "",
     ) -> None:
         self._open_link = open_link
         self._target = target
@@ -71,6 +74,7 @@ class Connection:
         self._jobs = jobs
         self._monitor = monitor
         self._readings = readings
+        self._unfit = unfit
         self._retention = retention
         self._first_tried: dict[str, float] = {}
         self._link: DirectorPort | None = None
@@ -179,7 +183,8 @@ class Connection:
                 cancel.raise_if_cancelled()
                 failed(error)
             else:
-                self._post(Offer(event=Event.EXPERIMENT_OFFERED, scopes=command.scopes, experiment=experiment))
+                offer = Offer(event=Event.EXPERIMENT_OFFERED, scopes=command.scopes, experiment=experiment)
+                self._post(replace(offer, unfit=self._unfit()))
 
         return self._jobs.start("poll", work, failed)
 

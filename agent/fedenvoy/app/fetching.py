@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedenvoy_statecharts import Event
 
+from fedenvoy.app.gpus import UnfitError
 from fedenvoy.app.reviewing import Reviewing, case_of, lock_of
 from fedenvoy.app.run import ARCHIVE, WORKSPACE, Run, disk_or_environment
 from fedenvoy.app.site import Site
@@ -51,6 +52,9 @@ class Fetching:
 
     def work(self, cancel: Cancel) -> None:
         """Do it, and post the answer; a second try of the same run begins with an empty directory."""
+        if self._site.gpus is not None and (unfit := self._site.gpus.fails()):
+            self.failed(UnfitError(unfit))
+            return
         try:
             self._run.directory = make_run(self._site.node_dir, self._site.session, self._run.number)
             self._digest = self._download(self._run.directory, cancel)

@@ -33,4 +33,4 @@ def gpu_sampler(config: NodeConfig) -> GpuSampler:
     """
     agent = config.agent
     factory = probe_factory(config.cuda_device_monitor, agent.home) if config.cuda_devices else NvmlProbe
-    return GpuSampler(factory, config.cuda_devices, agent.gpu.interval)
+    return GpuSampler(factory, config.cuda_devices, agent.gpu.interval, deadline=agent.gpu.deadline)

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedenvoy.calls import CallError, CallKind
 from fedenvoy.events import DeviceReading
@@ -34,6 +34,7 @@ class Answer:
         error: Why there was none.
         readings: The GPU readings that were sent.
         latency: Seconds until the reply or the error.
+        age: Seconds since the readings were taken; None where there are none.
 
     """
 
@@ -41,6 +42,7 @@ class Answer:
     error: BaseException | None
     readings: tuple[DeviceReading, ...] = ()
     latency: float = 0.0
+    age: float | None = None
 
 
 class Checker:
@@ -50,6 +52,7 @@ class Checker:
         is_running: Whether an experiment runs.
         readings: The GPU readings, one per registered device.
         clock: Seconds; never runs backwards.
+        age: Seconds since the readings were taken.
 
     """
 
@@ -58,9 +61,11 @@ class Checker:
         is_running: Callable[[], bool],
         readings: Callable[[], tuple[DeviceReading, ...]],
         clock: Callable[[], float],
+        age: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._is_running = is_running
         self._readings = readings
+        self._age = age
         self._clock = clock
         self._trouble = RateLimited(_log, clock=clock)
         self._last_running = False
@@ -68,8 +73,8 @@ class Checker:
 
     def check(self, link: HealthPort) -> Answer:
         """Send one."""
-        running, readings = self._ask_running(), self._ask_readings()
-        answer = self._call(link, running, readings)
+        running, readings, age = self._ask_running(), self._ask_readings(), self._ask_age()
+        answer = replace(self._call(link, running, readings), age=age)
         if answer.error is None or isinstance(answer.error, CallError):
             return answer
         self.note("a health check failed in an unexpected way", answer.error)
@@ -95,6 +100,13 @@ class Checker:
         except BaseException as error:  # noqa: BLE001 - see the module's first lines
             self.note("asking whether an experiment runs failed", error)
         return self._last_running
+
+    def _ask_age(self) -> float | None:
+        try:
+            return self._age()
+        except BaseException as error:  # noqa: BLE001 - see the module's first lines
+            self.note("the age of the GPU readings could not be had", error)
+            return None
 
     def _ask_readings(self) -> tuple[DeviceReading, ...]:
         try:

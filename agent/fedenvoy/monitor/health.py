@@ -46,6 +46,7 @@ class HealthMonitor:
         is_running: Whether an experiment runs; asked before each check.
         readings: The GPU readings to send, one per registered device; asked before each check, must not block.
         clock: Seconds; never runs backwards.
+        age: Gives the seconds since the readings were taken; must not block.
         pause: How the thread waits; the seam by which a test makes time pass.
 
     """
@@ -57,12 +58,13 @@ class HealthMonitor:
         readings: Callable[[], tuple[DeviceReading, ...]],
         clock: Callable[[], float] = time.monotonic,
         *,
+        age: Callable[[], float | None] = lambda: None,
         pause: Callable[[threading.Condition, float | None], object] = threading.Condition.wait,
     ) -> None:
         self._post = post
         self._clock = clock
         self._pause = pause
-        self._checker = Checker(is_running, readings, clock)
+        self._checker = Checker(is_running, readings, clock, age)
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._watch: _Watch | None = None
@@ -176,5 +178,6 @@ def _message(watch: _Watch, finding: Finding, answer: Answer | None) -> Message:
             period=watch.detector.period,
             readings=answer.readings,
             latency=answer.latency,
+            age=answer.age,
         )
     return Problem(event=finding.event, scopes=watch.scopes, text=finding.text, code=finding.code)

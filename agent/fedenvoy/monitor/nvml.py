@@ -6,14 +6,19 @@ It reports what the library says, errors included: what an unreadable value beco
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
+
+from fedenvoy.monitor.handles import Handles
+from fedenvoy.monitor.trouble import Trouble, trouble
+from fedenvoy.monitor.vitals import Events, Question, first, memory, percent, questions, text
 
 __all__ = ["NvmlProbe"]
 
 _log = logging.getLogger(__name__)
 
 _DISTRIBUTIONS = ("nvidia-ml-py", "pynvml")
-_SAYS_NOTHING_OF_THE_HANDLE = frozenset({"NVMLError_NotSupported", "NVMLError_NoPermission"})
+_SAYS_NOTHING_OF_THE_HANDLE = frozenset({Trouble.UNSUPPORTED, Trouble.DENIED})
 
 
 class NvmlProbe:
@@ -21,15 +26,17 @@ class NvmlProbe:
 
     Args:
         nvml: The binding; None imports `pynvml`.
+        pins: Which cards the configured numbers mean, from an earlier probe; kept up to date (see `handles`).
 
     Raises:
         pynvml.NVMLError: The library is missing or cannot talk to the driver. All methods raise it, too.
 
     """
 
-    def __init__(self, nvml: Any = None) -> None:
+    def __init__(self, nvml: Any = None, pins: dict[int | str, str] | None = None) -> None:
         self._nvml = _binding() if nvml is None else nvml
-        self._handles: dict[int | str, Any] = {}
+        self._handles = Handles(self._nvml, {} if pins is None else pins)
+        self._events = Events(self._nvml)
         self._nvml.nvmlInit()
         self._open = True
 
@@ -38,6 +45,7 @@ class NvmlProbe:
         if not self._open:
             return
         self._open = False
+        self._events.close()
         self._handles.clear()
         try:
             self._nvml.nvmlShutdown()
@@ -46,50 +54,43 @@ class NvmlProbe:
 
     def get_driver_version(self) -> str:
         """Give the driver's version, for example "550.54.15"."""
-        return _text(self._nvml.nvmlSystemGetDriverVersion())
+        return text(self._nvml.nvmlSystemGetDriverVersion)
 
     def get_cuda_version(self) -> str:
         """Give the highest CUDA version that the driver supports, for example "12.4"."""
-        major, rest = divmod(int(self._nvml.nvmlSystemGetCudaDriverVersion()), 1000)
+        names = ("nvmlSystemGetCudaDriverVersion", "nvmlSystemGetCudaDriverVersion_v2")
+        version = first(*(lambda name=name: getattr(self._nvml, name)() for name in names))
+        major, rest = divmod(int(version), 1000)
         return f"{major}.{rest // 10}"
 
     def get_device_name(self, index: int | str) -> str:
         """Give the product name, for example "NVIDIA A100-SXM4-40GB"."""
-        return _text(self._ask(self._nvml.nvmlDeviceGetName, index))
+        return str(self._ask(index, lambda: text(self._nvml.nvmlDeviceGetName, self._handles.of(index))))
 
     def get_device_memory_total(self, index: int | str) -> int:
         """Give the size of the memory in bytes."""
-        return int(self._ask(self._nvml.nvmlDeviceGetMemoryInfo, index).total)
+        return int(self._ask(index, lambda: memory(self._nvml, self._handles.of(index))).total)
 
     def get_device_memory_utilized(self, index: int | str) -> int:
         """Give the bytes in use."""
-        return int(self._ask(self._nvml.nvmlDeviceGetMemoryInfo, index).used)
+        return int(self._ask(index, lambda: memory(self._nvml, self._handles.of(index))).used)
 
     def get_device_utilization(self, index: int | str) -> str:
         """Give the share of the last moments in which a kernel ran, for example "37%"."""
-        return f"{int(self._ask(self._nvml.nvmlDeviceGetUtilizationRates, index).gpu)}%"
+        return f"{self._ask(index, lambda: percent(self._nvml, self._handles.of(index)))}%"
 
-    def _ask(self, query: Any, device: int | str) -> Any:
+    def vitals(self, index: int | str) -> Iterator[tuple[str, Question]]:
+        """Give the question for each further field of a device, by the field's name in `DeviceState`."""
+        for name, question in questions(self._nvml, self._handles, self._events, index):
+            yield name, lambda question=question: self._ask(index, question)  # type: ignore[misc]
+
+    def _ask(self, device: int | str, question: Question) -> Any:
         try:
-            return query(self._handle(device))
+            return question()
         except self._nvml.NVMLError as error:
-            if type(error).__name__ not in _SAYS_NOTHING_OF_THE_HANDLE:
-                self._handles.pop(device, None)
+            if trouble(error) not in _SAYS_NOTHING_OF_THE_HANDLE:
+                self._handles.drop(device)
             raise
-
-    def _handle(self, device: int | str) -> Any:
-        """Look a device up by its number, or by its UUID (also a MIG instance's), and remember it."""
-        if device not in self._handles:
-            if isinstance(device, str) and not device.strip().isdecimal():
-                self._handles[device] = self._nvml.nvmlDeviceGetHandleByUUID(device.strip())
-            else:
-                self._handles[device] = self._nvml.nvmlDeviceGetHandleByIndex(int(device))
-        return self._handles[device]
-
-
-def _text(value: str | bytes) -> str:
-    """Accept what the older bindings give, too: bytes."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _binding() -> Any:

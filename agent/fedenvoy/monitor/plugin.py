@@ -52,9 +52,10 @@ def probe_factory(source: PluginSource | object | None, home: Path) -> Callable[
         ConfigurationError: The template is not a dotted path, or there is no such module or class.
 
     """
-    if source is None:
-        return NvmlProbe
-    if isinstance(source, PluginSource) and source.template not in _ALIASES:
+    if source is None or (isinstance(source, PluginSource) and source.template in _ALIASES):
+        pins: dict[int | str, str] = {}  # one card for each number, however often the library is opened
+        return lambda: NvmlProbe(pins=pins)
+    if isinstance(source, PluginSource):
         try:
             _find(source, home)
         except ConfigurationError:
