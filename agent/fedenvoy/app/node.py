@@ -17,6 +17,7 @@ from fedenvoy_statecharts import Event, State
 from fedenvoy.app.connection import Connection
 from fedenvoy.app.control import controllable
 from fedenvoy.app.dispatcher import Dispatcher
+from fedenvoy.app.gpus import Gpus
 from fedenvoy.app.jobs import Jobs
 from fedenvoy.app.keeper import Keeper
 from fedenvoy.app.past import carried_over, open_store
@@ -25,6 +26,7 @@ from fedenvoy.app.site import Site
 from fedenvoy.commands import End, Record
 from fedenvoy.config import NodeConfig
 from fedenvoy.core import Core, Snapshot
+from fedenvoy.devices import GpuReport
 from fedenvoy.errors import Exit
 from fedenvoy.events import DeviceReading, Forget, Message, Problem
 from fedenvoy.logs import log_transition
@@ -71,6 +73,7 @@ class Node:
         self._observe = observe
         self._readings = readings
         self._loop: Loop | None = None
+        self._gpus: Gpus | None = None
         self._early: list[Message] = []
         self._guard = threading.RLock()  # a signal's handler may find its own thread holding it
 
@@ -79,6 +82,11 @@ class Node:
         """The agent at this moment; thread-safe."""
         loop = self._loop
         return loop.snapshot if loop else Snapshot(State.DISCONNECTED, since=time.monotonic())
+
+    @property
+    def gpus(self) -> GpuReport:
+        """The GPUs at this moment; thread-safe."""
+        return self._gpus.report() if self._gpus else GpuReport()
 
     def stop(self) -> None:
         """Ask for an orderly end. Thread-safe, returns at once; also works before `run`."""
@@ -152,7 +160,10 @@ class Node:
         )
         sampler = HookSampler(self._readings, config.agent.gpu.interval) if self._readings else gpu_sampler(config)
         stack.callback(sampler.stop)
-        monitor = HealthMonitor(loop.post, is_running=lambda: loop.snapshot.training, readings=sampler.readings)
+        self._gpus = site.gpus = Gpus(config, sampler, site.root)
+        monitor = HealthMonitor(
+            loop.post, is_running=lambda: loop.snapshot.training, readings=sampler.readings, age=sampler.age
+        )
         stack.callback(monitor.stop, JOIN_TIMEOUT)
         jobs = Jobs()
         stack.callback(clean_leftovers, site.node_dir, site.hosting.keep)
@@ -165,6 +176,7 @@ class Node:
             jobs=jobs,
             monitor=monitor,
             readings=sampler.readings,
+            unfit=site.gpus.declines,
             retention=config.agent.report.retention,
         )
         stack.callback(connection.drop)
