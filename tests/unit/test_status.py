@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fedenvoy.errors import Exit
 from fedenvoy.status import Status, written
-from fedenvoy.status.model import Agent, Declined, Experiment, Link, Node, Retry, Transition, Verdict
+from fedenvoy.status.gpus import Gpu, Gpus
+from fedenvoy.status.model import Agent, Declined, Experiment, Link, Node, Retry, Review, Transition, Verdict
 from fedenvoy.status.text import span
 from fedenvoy.status.why import why_not_training
 from fedenvoy_statecharts import Event, State
@@ -18,6 +20,7 @@ from fedenvoy_statecharts import Event, State
 RUNNING = Agent(True, True, 4711, "1.0", "s1", 1000.0, stopping=False)
 DEAD = Agent(False, False, None, None, "s1", 1000.0, stopping=False)
 E, S = Event, State
+MIG = "MIG-7c1d0b2e-5a2e-5111-9222-333344445555"
 
 
 def step(
@@ -131,6 +134,7 @@ def full() -> Status:
         state="Training",
         since=4000.0,
         experiment=Experiment("exp", 3, 3990.0, 6010.0),
+        review=Review("ab" * 32, 9900.0, 10_060.0, 1, 2, "by the rule 'large'"),
         link=Link(False, 9000.0, 3),
         retry=Retry("dial", 10_012.0, 12.0),
         outbox=(Verdict("old", "failed", "text", 9940.0),),
@@ -139,6 +143,29 @@ def full() -> Status:
         transitions=tuple(LAST.values()),
         not_training=None,
         problems=("something is odd",),
+        gpus=Gpus(
+            (
+                gpu(),
+                gpu(device=1, name="", memory_total=None, memory_used=None, lost=True),
+                gpu(
+                    device=MIG,
+                    utilization=None,
+                    temperature=None,
+                    power=None,
+                    unsupported=("load", "utilization"),
+                    failures=(("temperature", "no permission"),),
+                ),
+            ),
+            age=3.0,
+            shared="GPU-1 by another agent (process 7)",
+        ),
+    )
+
+
+def gpu(**changes: Any) -> Gpu:
+    return replace(
+        Gpu(0, "NVIDIA H100", "GPU-1", 80 * 2**30, 12 * 2**30, 37, 54, 351.5, ("power cap",), 2, 79, 1, False, (), ()),
+        **changes,
     )
 
 
@@ -148,6 +175,7 @@ def test_the_text_for_people() -> None:
     assert text.splitlines()[0] == "one at d:1: Training"
     assert lines["agent"] == "agent process 4711, version 1.0, for 2 h 30 min"
     assert lines["experiment"] == "experiment 'exp', run 3, for 1 h 40 min"
+    assert "1 of 2, rejected in 1 min; by the rule 'large'" in lines["review"]
     assert "down, 3 health checks missed; last health check" in lines["link"]
     assert lines["next retry"] == "next retry dial in 12 s"
     assert lines["outbox"] == "outbox 'old' failed, for 1 min"
@@ -155,6 +183,14 @@ def test_the_text_for_people() -> None:
     assert "'worse' until it changes: failed here" in text
     assert lines["paused"] == "paused yes"
     assert lines["problem"] == "problem something is odd"
+    assert lines["gpu 0"] == (
+        "gpu 0 NVIDIA H100, 12.0 of 80.0 GiB, 37 %, 54 °C, 352 W, 3 s ago, slowed down by power cap, "
+        "2 uncorrected memory errors, critical error Xid 79"
+    )
+    assert lines["gpu 1"] == "gpu 1 unknown GPU, lost: it has fallen off the bus"
+    assert lines["gpu"].startswith(f"gpu {MIG}, NVIDIA H100, 12.0 of 80.0 GiB, 3 s ago, ")
+    assert lines["gpu"].endswith("; not supported: load, utilization; unknown: temperature (no permission)")
+    assert lines["gpu in use"] == "gpu in use GPU-1 by another agent (process 7)"
     assert "not training" not in text
     assert sum("-->" in line for line in text.splitlines()) == len(LAST)
 
@@ -167,6 +203,7 @@ def test_nothing_from_outside_reaches_a_terminal_as_it_is() -> None:
             **{name: getattr(status, name) for name in Status.__slots__},
             "node": Node(evil, evil, evil),
             "experiment": Experiment(evil, 1, 1.0, 1.0),
+            "review": Review("ab" * 32, 1.0, 1.0, 0, 1, evil),
             "outbox": (Verdict(evil, "failed", evil, 1.0),),
             "declined": (Declined(evil, evil, None),),
             "transitions": (step(E.EXPERIMENT_OFFERED, S.IDLE, evil, experiment=evil),),
@@ -208,6 +245,7 @@ def test_the_keys_are_those_of_version_1() -> None:
         "state": None,
         "since": None,
         "experiment": dict.fromkeys(("name", "run", "since", "age")),
+        "review": dict.fromkeys(("id", "since", "deadline", "approvals", "needed", "why")),
         "link": dict.fromkeys(("up", "last_contact", "misses")),
         "retry": dict.fromkeys(("what", "at", "seconds")),
         "outbox": [dict.fromkeys(("experiment", "verdict", "text", "since"))],
@@ -218,4 +256,17 @@ def test_the_keys_are_those_of_version_1() -> None:
         ],
         "not_training": None,
         "problems": [None],
+        "gpus": {
+            "devices": [
+                dict.fromkeys(
+                    "device name uuid memory_total memory_used utilization temperature power throttle ecc_uncorrected "
+                    "xid processes lost unsupported failures".split()
+                )
+                | {"throttle": [None]}
+            ],
+            "age": None,
+            "overdue": None,
+            "error": None,
+            "shared": None,
+        },
     }

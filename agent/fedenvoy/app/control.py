@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fedenvoy import __version__
@@ -120,4 +121,5 @@ def facts(node: Node) -> Mapping[str, Any]:
         "paused": snapshot.paused,
         "stopping": snapshot.stopping,
         "drain_timeout": node.config.agent.drain_timeout,
+        "gpus": asdict(node.gpus),
     }

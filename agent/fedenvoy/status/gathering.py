@@ -12,7 +12,8 @@ from fedenvoy_statecharts import State
 from fedenvoy.control.client import AnswerError, UnreachableError, ask
 from fedenvoy.control.places import Place
 from fedenvoy.errors import StoreError
-from fedenvoy.status.model import Agent, Declined, Experiment, Link, Node, Retry, Status, Transition, Verdict
+from fedenvoy.status.gpus import gpus_of
+from fedenvoy.status.model import Agent, Declined, Experiment, Link, Node, Retry, Review, Status, Transition, Verdict
 from fedenvoy.status.why import why_not_training
 from fedenvoy.store.history import History, holder, read_history
 from fedenvoy.store.reading import JournalEntry
@@ -63,6 +64,7 @@ def status(place: Place) -> Status:
     outbox = tuple(Verdict(one.experiment, one.verdict.value, one.text, one.made_at) for one in history.outbox)
     paused = live["paused"] if live else history.paused
     transitions = tuple(map(_transition, history.steps))
+    review = _review(live)
     return Status(
         at=now,
         node=Node(place.shard_name, place.director, str(place.directory)),
@@ -70,6 +72,7 @@ def status(place: Place) -> Status:
         state=state,
         since=live["since"] if live else history.steps[-1].at if history.steps else None,
         experiment=_experiment(found, now),
+        review=review,
         link=_link(found),
         retry=_retry(live, now) if live else None,
         outbox=outbox,
@@ -82,10 +85,12 @@ def status(place: Place) -> Status:
             paused=paused,
             ended=history.session.exit_code if history.session else None,
             last=transitions[-1] if transitions else None,
+            review=review,
             dialled=(live["link"] if live else last.link if last else 0) > 0,
             outbox=outbox,
         ),
         problems=found.problems,
+        gpus=gpus_of(live),
     )
 
 
@@ -138,6 +143,14 @@ def _experiment(found: _Found, now: float) -> Experiment | None:
         return None
     until = now if found.pid is not None or last is None else last.at
     return Experiment(name, run, begun, None if begun is None else max(0.0, until - begun)) if name else None
+
+
+def _review(live: Mapping[str, Any] | None) -> Review | None:
+    case = live.get("review") if live else None
+    if case is None:
+        return None
+    approvals = sum(bool(vote["approve"]) for vote in case["votes"])
+    return Review(case["id"], case["since"], case["deadline"], approvals, case["needed"], case["why"])
 
 
 def _link(found: _Found) -> Link:

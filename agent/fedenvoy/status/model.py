@@ -5,10 +5,24 @@ Points in time are wall-clock seconds since the epoch, durations are seconds. do
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["VERSION", "Agent", "Declined", "Experiment", "Link", "Node", "Retry", "Status", "Transition", "Verdict"]
+from fedenvoy.status.gpus import Gpus
+
+__all__ = [
+    "VERSION",
+    "Agent",
+    "Declined",
+    "Experiment",
+    "Link",
+    "Node",
+    "Retry",
+    "Review",
+    "Status",
+    "Transition",
+    "Verdict",
+]
 
 VERSION = 1
 """Grows when a key goes or changes its meaning; new keys may come without."""
@@ -62,6 +76,28 @@ class Experiment:
     run: int
     since: float | None
     age: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What the experiment in hand waits for, where people decide about it.
+
+    Attributes:
+        id: What `fedenvoy review` calls it.
+        since: Since when.
+        deadline: When it counts as rejected.
+        approvals: How many people have approved it.
+        needed: How many must.
+        why: Why it waits.
+
+    """
+
+    id: str
+    since: float
+    deadline: float
+    approvals: int
+    needed: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +187,10 @@ class Status:
         at: When it was gathered.
         state: The state of the chart; the last one, where the agent does not run. None where none ever ran.
         since: When it was entered.
+        review: What the experiment in hand waits for; None unless people are to decide about it.
         paused: Whether no experiment is taken, on the operator's wish.
         transitions: The last ones, oldest first; steps within a state are left out.
+        gpus: The configured GPUs, as a living agent reads them.
         not_training: One sentence: why it is not training. None when it is.
         problems: What could not be found out, one sentence each.
 
@@ -165,6 +203,7 @@ class Status:
     state: str | None
     since: float | None
     experiment: Experiment | None
+    review: Review | None = None
     link: Link
     retry: Retry | None
     outbox: tuple[Verdict, ...]
@@ -173,6 +212,7 @@ class Status:
     transitions: tuple[Transition, ...]
     not_training: str | None
     problems: tuple[str, ...]
+    gpus: Gpus = field(default_factory=Gpus)
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain values, as JSON has them."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from fedenvoy.logs import bounded, escape
+from fedenvoy.status.gpus import gpu_lines
 from fedenvoy.status.model import Status, Transition
 
 __all__ = ["span", "written"]
@@ -56,6 +57,15 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
         hand = status.experiment
         age = f", for {span(hand.age)}" if hand.age is not None else ""
         yield "experiment", f"{_quoted(hand.name)}, run {hand.run}{age}"
+    if status.review is not None:
+        case = status.review
+        yield (
+            "review",
+            (
+                f"waits for approval since {_moment(case.since, now)}, {case.approvals} of {case.needed}, rejected in "
+                f"{span(case.deadline - now)}; {_safe(case.why)}"
+            ),
+        )
     yield "link", _link(status)
     if status.retry:
         yield "next retry", f"{status.retry.what} in {span(status.retry.seconds)}"
@@ -71,6 +81,7 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
             for one in status.declined
         ],
     )
+    yield from ((name, _safe(line, 400)) for name, line in gpu_lines(status.gpus, span))
     yield "paused", "yes" if status.paused else "no"
     for problem in status.problems:
         yield "problem", _safe(problem, 1000)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fedenvoy_statecharts import Event, State
 
 from fedenvoy.errors import Exit
-from fedenvoy.status.model import Agent, Transition, Verdict
+from fedenvoy.status.model import Agent, Review, Transition, Verdict
 
 __all__ = ["why_not_training"]
 
@@ -30,6 +30,7 @@ class _Case:
     last: Transition
     dialled: bool
     outbox: Sequence[Verdict]
+    review: Review | None
 
     @property
     def experiment(self) -> str:
@@ -45,6 +46,7 @@ def why_not_training(
     last: Transition | None,
     dialled: bool,
     outbox: Sequence[Verdict],
+    review: Review | None = None,
 ) -> str | None:
     """Give one sentence without its full stop; None when it is training.
 
@@ -56,6 +58,7 @@ def why_not_training(
         last: The last transition.
         dialled: Whether the director was dialled in this session.
         outbox: Verdicts that wait.
+        review: What the experiment in hand waits for.
 
     """
     if not agent.running:
@@ -66,7 +69,7 @@ def why_not_training(
         return "the agent has only just been started"
     if agent.stopping and state != State.REPORTING.value:
         return "the agent is stopping"
-    return _WAYS[state](_Case(paused, last, dialled, outbox))
+    return _WAYS[state](_Case(paused, last, dialled, outbox, review))
 
 
 def _not_running(state: str | None, ended: int | None, last: Transition | None) -> str:
@@ -107,7 +110,13 @@ def _idle(case: _Case) -> str:
 
 
 def _reviewing(case: _Case) -> str:
-    return f"{case.experiment} is being downloaded, checked and reviewed"
+    review = case.review
+    if review is None:
+        return f"{case.experiment} is being downloaded, checked and reviewed"
+    return (
+        f"{case.experiment} waits for approval, {review.approvals} of {review.needed}: see `fedenvoy review show "
+        f"{review.id[:12]}`"
+    )
 
 
 def _installing(case: _Case) -> str:
