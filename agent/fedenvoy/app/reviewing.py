@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from fedenvoy.app.site import Site
 from fedenvoy.cancel import Cancel
-from fedenvoy.errors import FedenvoyError
+from fedenvoy.errors import FedenvoyError, StoreError
 from fedenvoy.logs import bounded, escape
 from fedenvoy.ports import Engine, ExperimentFiles
 from fedenvoy.review import decide
@@ -130,10 +130,9 @@ class Reviewing:
     def _by_rules(self, case: ReviewCase, cancel: Cancel) -> Decision:
         while True:
             judged = self._judge(case)
-            if judged.decision == "approve":
-                return Decision(approved=True, words=f"approved by {judged.why}", policy=judged.policy)
-            if judged.decision == "reject":
-                return Decision(approved=False, words=f"rejected by {judged.why}", policy=judged.policy)
+            if judged.decision != "hold":
+                self._site.holds.forget(case.experiment)
+                return Decision(approved=judged.decision == "approve", words=judged.why, policy=judged.policy)
             answer = self._site.holds.wait(
                 self._held(case, judged),
                 lambda: shown(case, self._site.holds.kept.last(case.experiment)),
@@ -177,8 +176,7 @@ class Reviewing:
             words = bounded(escape(str(error)), _MOST_WORDS)
             logger.error("the policy cannot be used, so everything waits: %s", words)  # noqa: TRY400 - one sentence
             return _Judged("hold", f"the policy cannot be used: {words}", digest)
-        rule = f"{path.name}, {judged.rule}: {judged.reason}"
-        return _Judged(judged.decision, rule, digest)
+        return _Judged(judged.decision, f"{judged.reason}; {path.name}", policy.digest)
 
     def _policy_digest(self) -> str:
         """Give the digest of the policy's file as it is now, whether or not it can be understood."""
@@ -190,7 +188,12 @@ class Reviewing:
         except OSError as error:
             return f"{_BROKEN}{error.errno}"
 
-    def _history(self) -> tuple[PastRun, ...]:
+    def _history(self) -> tuple[PastRun, ...] | None:
+        """Give what was approved here before; None where that cannot be read."""
         from fedenvoy.store.history import approvals  # noqa: PLC0415 - seldom needed
 
-        return tuple(PastRun(experiment, at) for experiment, at in approvals(self._site.node_dir))
+        try:
+            return tuple(PastRun(experiment, at) for experiment, at in approvals(self._site.node_dir))
+        except StoreError as error:
+            logger.warning("the policy cannot count earlier runs: %s", error)
+            return None
