@@ -159,6 +159,7 @@ def full() -> Status:
             age=3.0,
             shared="GPU-1 by another agent (process 7)",
         ),
+        isolation="sandbox",
     )
 
 
@@ -182,6 +183,7 @@ def test_the_text_for_people() -> None:
     assert "'bad' for 40 s: failed here" in text
     assert "'worse' until it changes: failed here" in text
     assert lines["paused"] == "paused yes"
+    assert lines["isolation"] == "isolation sandbox"
     assert lines["problem"] == "problem something is odd"
     assert lines["gpu 0"] == (
         "gpu 0 NVIDIA H100, 12.0 of 80.0 GiB, 37 %, 54 °C, 352 W, 3 s ago, slowed down by power cap, "
@@ -209,6 +211,7 @@ def test_nothing_from_outside_reaches_a_terminal_as_it_is() -> None:
             "transitions": (step(E.EXPERIMENT_OFFERED, S.IDLE, evil, experiment=evil),),
             "not_training": evil,
             "problems": (evil,),
+            "isolation": evil,
         }
     )
     text = written(hostile)
@@ -259,8 +262,23 @@ def test_the_keys_are_those_of_version_1() -> None:
         "gpus": {
             "devices": [
                 dict.fromkeys(
-                    "device name uuid memory_total memory_used utilization temperature power throttle ecc_uncorrected "
-                    "xid processes lost unsupported failures".split()
+                    [
+                        "device",
+                        "name",
+                        "uuid",
+                        "memory_total",
+                        "memory_used",
+                        "utilization",
+                        "temperature",
+                        "power",
+                        "throttle",
+                        "ecc_uncorrected",
+                        "xid",
+                        "processes",
+                        "lost",
+                        "unsupported",
+                        "failures",
+                    ]
                 )
                 | {"throttle": [None]}
             ],
@@ -269,4 +287,5 @@ def test_the_keys_are_those_of_version_1() -> None:
             "error": None,
             "shared": None,
         },
+        "isolation": None,
     }
