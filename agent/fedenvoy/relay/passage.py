@@ -167,8 +167,8 @@ class Passage:
         self._wait = None
 
     def _fail(self, trouble: words.Trouble) -> None:
+        self._told(trouble)  # first: who sees the end of the connection may ask why
         self.close()
-        self._told(trouble)
 
     def _open(self, far: Side) -> None:
         self._far, self.deadline = far, None
@@ -207,9 +207,9 @@ class Passage:
     def _over(self) -> None:
         assert self._up is not None
         given_up = self._up.ended or self._near.fileno() in self._hung
-        self.close()
         if not self._heard and (self._shut or not given_up):
             self._told(words.shut(self._place))
+        self.close()
 
     def _rewatch(self) -> None:
         for one, inward, outward in self._sides():
