@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from fedenvoy.config import TlsFiles
@@ -15,7 +16,9 @@ from fedenvoy.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check"]
+    from cryptography.x509 import Certificate
+
+__all__ = ["check", "expiry", "loaded", "validity"]
 
 _LIMIT = 2**20
 _CERTIFICATE = re.compile(r"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
@@ -142,3 +145,34 @@ def _mismatch(private_key: Path, certificate: Path) -> dict[str, str]:
             return {"certificate": f"certificate: {certificate}: is too weak for this system's OpenSSL ({reason})"}
         return {"private_key": f"private_key: {private_key}: holds a PEM key that is damaged"}
     return {}
+
+
+def loaded(path: Path) -> Certificate | None:
+    """Give the first certificate of a PEM file; None where it cannot be read."""
+    from cryptography import x509  # noqa: PLC0415 - slow to import, and seldom wanted
+
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def validity(certificate: Certificate) -> tuple[datetime, datetime]:
+    """Give the moments between which a certificate is valid, in UTC."""
+    begin, end = (_moment(certificate, name) for name in ("not_valid_before", "not_valid_after"))
+    return begin, end
+
+
+def expiry(path: Path) -> datetime | None:
+    """Give the moment at which a file's certificate ends, in UTC; None where it cannot be read."""
+    certificate = loaded(path)
+    return None if certificate is None else validity(certificate)[1]
+
+
+def _moment(certificate: Certificate, name: str) -> datetime:
+    """Give one end of the validity; cryptography before 42 had it without a time zone only."""
+    aware: datetime | None = getattr(certificate, f"{name}_utc", None)
+    if aware is not None:
+        return aware
+    naive: datetime = getattr(certificate, name)
+    return naive.replace(tzinfo=timezone.utc)

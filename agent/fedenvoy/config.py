@@ -21,6 +21,7 @@ __all__ = [
     "FetchSettings",
     "GpuRequirements",
     "GpuSettings",
+    "HttpSettings",
     "JournalSettings",
     "LinkSettings",
     "NodeConfig",
@@ -29,6 +30,7 @@ __all__ = [
     "ReportSettings",
     "RequirementsSettings",
     "ReviewSettings",
+    "SandboxSettings",
     "ShardSource",
     "TlsFiles",
 ]
@@ -228,6 +230,18 @@ class ChildSettings:
 
 
 @frozen
+class SandboxSettings:
+    """What a confined experiment sees of this machine, besides programs and libraries (`agent.sandbox`)."""
+
+    read: tuple[Path, ...] | None = None
+    """Files and directories with data that it may read, beside `agent.home`; default: what the shard descriptor's
+    parameters name as existing absolute paths."""
+    write: tuple[Path, ...] = ()
+    """Directories that it may write, and that stay from one experiment to the next: a cache of models, say. What one
+    leaves there, the next one finds."""
+
+
+@frozen
 class GpuRequirements:
     """What each of the `cuda_devices` must offer before an experiment begins (`agent.gpu.require`)."""
 
@@ -282,6 +296,15 @@ class ReportSettings:
 
 
 @frozen
+class HttpSettings:
+    """What monitoring systems can ask this node (`agent.http`)."""
+
+    listen: tuple[str, int] | None = None
+    """Where `/metrics`, `/healthz`, `/readyz` and `/status.json` are served: a port of this machine alone (`9464`), or
+    an address and a port (`0.0.0.0:9464`, `[::]:9464`). Nobody is asked who they are there. Default: nowhere."""
+
+
+@frozen
 class JournalSettings:
     """How long transitions are kept (`agent.journal`); 0 means without a bound. The present session's all are."""
 
@@ -301,6 +324,12 @@ class AgentSettings:
     """Where journal, outbox, environments and runs live; default: $STATE_DIRECTORY, else the user's state directory."""
     python: Path | None = None
     """Interpreter of the experiments; default: the agent's own."""
+    isolation: str | None = None
+    """How far experiments are kept away from this machine: `process` (not at all: each holds this node's private key),
+    `sandbox`, or `user` (a sandbox, as the user `run_as`); default: the strongest that works here. See
+    [isolation](isolation.md)."""
+    run_as: str | None = None
+    """The user that experiments run as, `user` or `user:group`; for an agent that runs as root."""
     on_stop: str = "leave"
     """`leave`: the run is taken up again after a restart; `report`: the director is told that it was cancelled."""
     on_interrupted: str = "resume"
@@ -329,9 +358,11 @@ class AgentSettings:
     review: ReviewSettings = field(factory=ReviewSettings)
     requirements: RequirementsSettings = field(factory=RequirementsSettings)
     child: ChildSettings = field(factory=ChildSettings)
+    sandbox: SandboxSettings = field(factory=SandboxSettings)
     gpu: GpuSettings = field(factory=GpuSettings)
     report: ReportSettings = field(factory=ReportSettings)
     journal: JournalSettings = field(factory=JournalSettings)
+    http: HttpSettings = field(factory=HttpSettings)
 
 
 @frozen

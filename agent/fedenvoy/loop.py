@@ -71,10 +71,17 @@ class Loop:
         self._owner: int | None = None
         self._started = False
         self._storing = True
+        self._busy_since: float | None = None
         self.end: End | None = None
         """How the session ended; None while it goes on."""
         self.snapshot: Snapshot = core.snapshot()
         """The agent after the last step; replaced as a whole, so that any thread may read it."""
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds that the owner has been at the present step; 0 while it waits. For other threads."""
+        since = self._busy_since
+        return 0.0 if since is None else self._clock() - since
 
     def post(self, message: Message) -> None:
         """Tell the owner thread that something happened. Thread-safe, reentrant (for signal handlers), never blocks."""
@@ -135,7 +142,15 @@ class Loop:
                 self._dispatch(due.what)
 
     def _step(self, commands: tuple[Command, ...]) -> None:
-        """Carry out one step: the record first, and nothing of it can be seen or felt unless that is on disk."""
+        """Carry out one step, and let others see how long it takes."""
+        self._busy_since = self._clock()
+        try:
+            self._take(commands)
+        finally:
+            self._busy_since = None
+
+    def _take(self, commands: tuple[Command, ...]) -> None:
+        """Do what a step asks: the record first, and nothing of it can be seen or felt unless that is on disk."""
         if not commands:
             self.snapshot = self._core.snapshot()  # an event was stale, and was counted
             return

@@ -18,7 +18,7 @@ CHARTS = Path(fedenvoy_statecharts.__file__).parent
 LEAVES = {"events", "commands", "config", "errors", "ports", "calls", "cancel", "backoff", "waits", "logs", "processes"}
 LEAVES |= {"devices"}
 LEAVES |= {"hostnames", "proxies"}
-ADAPTERS = {"control", "link", "monitor", "relay", "workspace", "engines", "store", "service", "web"}
+ADAPTERS = {"isolation", "control", "link", "monitor", "relay", "workspace", "engines", "store", "service", "web"}
 ALLOWED: dict[str, set[str]] = {
     "machine": set(),
     "core": {"machine"},
@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "envoy": {"app", "client", "certificates", "engines", "monitor"},
     "control": set(),
     "status": {"control", "store"},
+    "isolation": set(),
     "link": {"wire"},
     "monitor": set(),
     "relay": set(),

@@ -122,4 +122,5 @@ def facts(node: Node) -> Mapping[str, Any]:
         "stopping": snapshot.stopping,
         "drain_timeout": node.config.agent.drain_timeout,
         "gpus": asdict(node.gpus),
+        "isolation": node.isolation,
     }

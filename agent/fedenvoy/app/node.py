@@ -8,9 +8,10 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fedenvoy_statecharts import Event, State
 
@@ -23,7 +24,7 @@ from fedenvoy.app.keeper import Keeper
 from fedenvoy.app.past import carried_over, open_store
 from fedenvoy.app.signals import answered
 from fedenvoy.app.site import Site
-from fedenvoy.commands import End, Record
+from fedenvoy.commands import End, Record, Report
 from fedenvoy.config import NodeConfig
 from fedenvoy.core import Core, Snapshot
 from fedenvoy.devices import GpuReport
@@ -39,6 +40,9 @@ from fedenvoy.ports import DirectorPort
 from fedenvoy.service.manager import ServiceManager
 from fedenvoy.store import StateLock
 from fedenvoy.workspace.runs import clean_leftovers
+
+if TYPE_CHECKING:
+    from fedenvoy.app.web import Web
 
 __all__ = ["Node", "run_node"]
 
@@ -74,6 +78,8 @@ class Node:
         self._readings = readings
         self._loop: Loop | None = None
         self._gpus: Gpus | None = None
+        self._site: Site | None = None
+        self._web: Web | None = None
         self._early: list[Message] = []
         self._guard = threading.RLock()  # a signal's handler may find its own thread holding it
 
@@ -82,6 +88,18 @@ class Node:
         """The agent at this moment; thread-safe."""
         loop = self._loop
         return loop.snapshot if loop else Snapshot(State.DISCONNECTED, since=time.monotonic())
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds that the owner has been at its present step; 0 while it waits. Thread-safe."""
+        loop = self._loop
+        return loop.busy_for if loop else 0.0
+
+    @property
+    def isolation(self) -> str | None:
+        """How far experiments are kept away from this machine, in words; None while that is not known. Thread-safe."""
+        found = None if self._site is None else self._site.confining.known
+        return None if found is None else str(found)
 
     @property
     def gpus(self) -> GpuReport:
@@ -128,6 +146,7 @@ class Node:
 
         Raises:
             StoreError: The state directory cannot be used, or another agent holds it.
+            ConfigurationError: Experiments cannot be isolated here as the site asks for.
 
         """
         with contextlib.ExitStack() as stack:
@@ -144,6 +163,9 @@ class Node:
         """Make and connect the parts; each is taken down by the stack, in reverse order."""
         config = self.config
         site = Site(config, session=self.session, review=self._review)
+        if site.confining.asked:
+            site.confining.isolation()
+        self._site = site
         lock = StateLock(site.node_dir)
         stack.callback(lock.release)
         clean_leftovers(site.node_dir, site.hosting.keep)
@@ -151,7 +173,9 @@ class Node:
         stack.callback(store.close)
         keeper = Keeper(store, self._post)
         stack.callback(keeper.close)
-        core = Core(config.agent, session=self.session, now=time.monotonic(), carried=carried_over(store))
+        carried = carried_over(store)
+        self._web = self._open_web(stack, site.node_dir, carried.reports)
+        core = Core(config.agent, session=self.session, now=time.monotonic(), carried=carried)
         loop = Loop(
             core,
             persist=keeper.keep,
@@ -184,10 +208,24 @@ class Node:
         stack.callback(dispatcher.close)
         sampler.start()
         stack.enter_context(controllable(self, site))
+        if self._web is not None:
+            self._web.start()
         return loop
+
+    def _open_web(self, stack: contextlib.ExitStack, directory: Path, waiting: Sequence[Report]) -> Web | None:
+        """Listen for monitoring systems where that is wanted; they are answered once all parts are there."""
+        if self.config.agent.http.listen is None:
+            return None
+        from fedenvoy.app.web import Web  # noqa: PLC0415 - few nodes want it
+
+        web = Web(self, directory, waiting)
+        stack.callback(web.stop)
+        return web
 
     def _after_step(self, record: Record) -> None:
         log_transition(logger, record)
+        if self._web is not None:
+            self._web.note(record)
         self._observe(record)
 
     def _end_jobs(self, jobs: Jobs) -> None:

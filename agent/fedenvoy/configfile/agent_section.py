@@ -21,15 +21,18 @@ from fedenvoy.config import (
     FetchSettings,
     GpuRequirements,
     GpuSettings,
+    HttpSettings,
     JournalSettings,
     LinkSettings,
     PollSettings,
     ReportSettings,
     RequirementsSettings,
     ReviewSettings,
+    SandboxSettings,
 )
 from fedenvoy.configfile import rules
 from fedenvoy.configfile.findings import nearest, shorten
+from fedenvoy.configfile.listening import listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +51,8 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "home": rules.file_path(home, kind="directory"),
             "state_dir": rules.file_path(home),
             "python": rules.file_path(home, kind="program"),
+            "isolation": rules.choice("process", "sandbox", "user"),
+            "run_as": rules.user,
             "on_stop": rules.choice("leave", "report"),
             "on_interrupted": rules.choice("resume", "fail"),
             "drain_timeout": rules.duration(0),
@@ -112,6 +117,7 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "nice": rules.count(0, 19),
             "env": rules.variables,
         },
+        SandboxSettings: {"read": rules.file_paths(home), "write": rules.file_paths(home)},
         GpuSettings: {
             "hide": rules.boolean,
             "interval": rules.duration(0.1),
@@ -131,6 +137,7 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
             "retention": rules.duration(0),
         },
         JournalSettings: {"records": rules.count(0), "days": rules.count(0)},
+        HttpSettings: {"listen": listener},
     }
 
 

@@ -27,11 +27,13 @@ __all__ = [
     "count_from",
     "duration",
     "file_path",
+    "file_paths",
     "limit",
     "ratio",
     "size",
     "size_from",
     "unix_group",
+    "user",
     "variables",
     "web_address",
 ]
@@ -182,6 +184,31 @@ def file_path(home: Path, *, kind: str = "") -> Rule[Path]:
         return path
 
     return read
+
+
+def file_paths(home: Path) -> Rule[tuple[Path, ...]]:
+    """Make a rule that takes a list of paths, relative to `home`, each of something that is there."""
+    one = file_path(home)
+
+    def read(value: object) -> tuple[Path, ...]:
+        if not isinstance(value, list):
+            raise ValueError("expected a list of paths")  # noqa: TRY004 - a rule's one error
+        paths = tuple(map(one, value))
+        for path in paths:
+            if not path.exists():
+                raise ValueError(f"expected paths of what is there; there is nothing at {path}")
+        return paths
+
+    return read
+
+
+def user(value: object) -> str:
+    """Read a user, `name` or `name:group`, by names or numbers; whether there is one is seen when it is wanted."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return str(value)
+    if isinstance(value, str) and re.fullmatch(r"[^\s:]+(:[^\s:]+)?", value):
+        return value
+    raise ValueError('expected a user of this machine, such as "fedenvoy-run" or "fedenvoy-run:data"')
 
 
 def command_line(home: Path) -> Rule[tuple[str, ...]]:

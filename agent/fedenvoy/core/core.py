@@ -87,6 +87,7 @@ class Core:
             stopping=data.stopping,
             outbox=len(data.outbox),
             contact=data.link.contact,
+            latency=data.link.latency,
             stale=data.stale,
             period=data.link.period,
             misses=data.link.misses,

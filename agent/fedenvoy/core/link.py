@@ -51,7 +51,7 @@ def note_contact(step: Step) -> None:
     """Keep what an answered health check tells."""
     message = step.message
     assert isinstance(message, Health)
-    step.data.link.misses, step.data.link.contact = 0, step.now
+    step.data.link.misses, step.data.link.contact, step.data.link.latency = 0, step.now, message.latency
     step.data.link.period, step.data.readings = message.period, message.readings
 
 

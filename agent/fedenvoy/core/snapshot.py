@@ -57,6 +57,7 @@ class Snapshot:
         stopping: Whether a stop was requested.
         outbox: How many reports wait.
         contact: When a health check was last answered (monotonic seconds); None before the first.
+        latency: Seconds that the director took to answer it.
         stale: Stale events so far.
         period: Seconds between health checks, as the director wants it.
         misses: Health checks missed in a row.
@@ -74,6 +75,7 @@ class Snapshot:
     stopping: bool = False
     outbox: int = 0
     contact: float | None = None
+    latency: float = 0.0
     stale: int = 0
     period: float = 60.0
     misses: int = 0

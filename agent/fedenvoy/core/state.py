@@ -34,6 +34,7 @@ class Link:
         rejections: Rejections (TLS, credentials, protocol) since then.
         misses: Health checks missed in a row.
         contact: When a health check was last answered; None before the first.
+        latency: Seconds that the director took to answer it.
         period: Seconds between health checks, as the director wants it.
 
     """
@@ -46,6 +47,7 @@ class Link:
     rejections: int = 0
     misses: int = 0
     contact: float | None = None
+    latency: float = 0.0
     period: float = 60.0
 
     def lived(self, now: float, settle: float) -> bool:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedenvoy.certificates import loaded, validity
 from fedenvoy.doctor.findings import Finding, fault, good, note, warning
 from fedenvoy.errors import Exit
 
@@ -35,7 +35,7 @@ def look(tls: TlsFiles, shard_name: str | None, now: datetime | None = None) -> 
 
     """
     moment = now or datetime.now(timezone.utc)
-    own, root = _read(tls.certificate), _read(tls.root_certificate)
+    own, root = loaded(tls.certificate), loaded(tls.root_certificate)
     if own is None or root is None:
         yield note(_SUBJECT, "their dates and names cannot be read; OpenSSL accepts them")
         return
@@ -51,17 +51,8 @@ def look(tls: TlsFiles, shard_name: str | None, now: datetime | None = None) -> 
         )
 
 
-def _read(path: Path) -> Certificate | None:
-    from cryptography import x509  # noqa: PLC0415 - slow to import
-
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except (ValueError, OSError):
-        return None
-
-
 def _dates(certificate: Certificate, what: str, now: datetime) -> Iterator[Finding]:
-    begin, end = _moment(certificate, "not_valid_before"), _moment(certificate, "not_valid_after")
+    begin, end = validity(certificate)
     if now < begin:
         text = f"{what} is not valid before {begin:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} here"
         yield fault(_SUBJECT, f"{text}; compare the clocks", Exit.LINK)
@@ -71,12 +62,6 @@ def _dates(certificate: Certificate, what: str, now: datetime) -> Iterator[Findi
         yield warning(_SUBJECT, f"{what} expires on {end:%Y-%m-%d}, in {(end - now).days} days; have it renewed")
     else:
         yield good(_SUBJECT, f"{what} is valid until {end:%Y-%m-%d}")
-
-
-def _moment(certificate: Certificate, name: str) -> datetime:
-    """Give one end of the validity; cryptography before 42 had it without a time zone only."""
-    aware: datetime | None = getattr(certificate, f"{name}_utc", None)
-    return aware or getattr(certificate, name).replace(tzinfo=timezone.utc)
 
 
 def _name(certificate: Certificate, shard_name: str) -> Finding:
