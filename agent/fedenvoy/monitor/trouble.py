@@ -27,6 +27,7 @@ _OF_NVML = {
     Trouble.BROKEN: ("Uninitialized", "DriverNotLoaded", "LibRmVersionMismatch", "LibraryNotFound"),
 }
 _BY_NAME = {f"NVMLError_{name}": kind for kind, names in _OF_NVML.items() for name in names}
+_BY_NAME["NVMLLibraryMismatchError"] = Trouble.UNSUPPORTED  # the binding's own: it is newer than the driver
 
 
 def trouble(error: BaseException) -> Trouble:

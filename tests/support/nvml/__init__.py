@@ -57,7 +57,7 @@ def _compiled(source: str, hidden: tuple[str, ...]) -> bytes:
     with tempfile.TemporaryDirectory() as place:
         out, exports = Path(place, "lib.so"), Path(place, "exports")
         exports.write_text(f"{{ global: *; local: none; {' '.join(f'{name};' for name in hidden)} }};")
-        options = f"-shared -fPIC -O1 -D_GNU_SOURCE -Wl,--version-script={exports} -o {out}"
+        options = f"-shared -fPIC -O0 -D_GNU_SOURCE -Wl,--version-script={exports} -o {out}"
         subprocess.run(
             ["gcc", *options.split(), str(HERE / source), "-lpthread"],
             check=True,

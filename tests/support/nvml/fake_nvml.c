@@ -37,11 +37,10 @@ static void count(const char *name)
     pthread_mutex_unlock(&guard);
 }
 
-/* What happens to every call, before it does anything: it is counted, may hang, and may fail. -1: no GPU is asked. */
-static int enter(const char *name, int slot)
+/* What happens to every call, before it does anything: it may hang, and may fail. -1: no GPU is asked. */
+static int check(const char *name, int slot)
 {
     char key[120];
-    count(name);
     for (;;) {
         snprintf(key, sizeof key, "hang.%s", name);
         if (!number_of(key, 0) && (slot < 0 || !slot_number(slot, key, 0)))
@@ -61,6 +60,12 @@ static int enter(const char *name, int slot)
     if (strcmp(name, "nvmlInitWithFlags") && !initialised)
         return UNINITIALIZED;
     return slot >= 0 && slot_number(slot, "lost", 0) ? GPU_IS_LOST : SUCCESS;
+}
+
+static int enter(const char *name, int slot)
+{
+    count(name);
+    return check(name, slot);
 }
 
 #define ENTER(slot) do { int error_ = enter(__func__, slot); if (error_) return error_; } while (0)
@@ -149,7 +154,9 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, device_t *out)
     ENTER(-1);
     if (index >= (unsigned)found)
         return INVALID_ARGUMENT;
-    ENTER(slots[index]);
+    int error = check(__func__, slots[index]);
+    if (error)
+        return error;
     *out = handle(slots[index]);
     return SUCCESS;
 }
@@ -167,7 +174,7 @@ static int by_text(const char *name, const char *key, const char *wanted, device
         size_t skip = strlen(value) > strlen(wanted) ? strlen(value) - strlen(wanted) : 0;
         if (strcasecmp(strcmp(key, "bus") ? value : value + skip, wanted))
             continue;
-        int error = enter(name, slot);
+        int error = check(name, slot);
         if (error)
             return error;
         *out = handle(slot);
