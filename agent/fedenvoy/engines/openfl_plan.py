@@ -99,7 +99,7 @@ def _host(value: Any) -> str:
 
 def _port(value: Any) -> int:
     try:
-        port = int(value)
+        port = 0 if isinstance(value, bool) else int(value)
     except (TypeError, ValueError):
         port = 0
     if not 0 < port < 2**16:
