@@ -142,9 +142,21 @@ class Problem(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard(Message):
-    """`shard_described`: what the director will be told."""
+    """`shard_described`: what the director will be told.
+
+    Attributes:
+        description: That.
+        isolation: How experiments are kept away from this machine, for people; empty where that is not known yet.
+
+    """
 
     description: ShardDescription
+    isolation: str = ""
+
+    @property
+    def cause(self) -> str:
+        """Say how experiments will run here."""
+        return f"isolation: {self.isolation}" if self.isolation else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

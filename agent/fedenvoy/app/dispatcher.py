@@ -127,7 +127,15 @@ class Dispatcher:
                 failed(error)
             else:
                 self._connection.shard = description
-                self._post(Shard(event=Event.SHARD_DESCRIBED, scopes=command.scopes, description=description))
+                isolation = str(self._site.confining.isolation())
+                self._post(
+                    Shard(
+                        event=Event.SHARD_DESCRIBED,
+                        scopes=command.scopes,
+                        description=description,
+                        isolation=isolation,
+                    )
+                )
 
         return self._jobs.start("describe", work, failed)
 

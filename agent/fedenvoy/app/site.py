@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedenvoy.app.confining import Confining
 from fedenvoy.app.hosting import Hosting
 from fedenvoy.cancel import Cancel
 from fedenvoy.config import NodeConfig, ReviewSettings, ShardSource
@@ -99,7 +100,19 @@ class Site:
     @property
     def run_as(self) -> int | None:
         """The user that experiments run as; None: this one."""
-        return None
+        return self.confining.isolation().uid
+
+    @cached_property
+    def confining(self) -> Confining:
+        """The walls around whatever runs code that is not the agent's."""
+        return Confining(
+            self.config,
+            root=self.root,
+            node_dir=self.node_dir,
+            python=self.python,
+            environ=self.hosting.environment_to_describe,
+            limits=self.hosting.limits,
+        )
 
     @cached_property
     def holds(self) -> Holds:
@@ -141,6 +154,7 @@ class Site:
             cancel,
             env=self.hosting.environment_to_describe,
             meanwhile=meanwhile,
+            confinement=self.confining.description(),
         )
 
     def has_installed(self, packages: tuple[str, ...] = ()) -> bool:
@@ -210,6 +224,7 @@ class Site:
                 "certificate": str(tls.certificate),
             },
             aggregator_timeout=self.config.agent.aggregator_timeout,
+            confinement=self.confining.experiment(),
             limits=self.hosting.limits,
         )
 

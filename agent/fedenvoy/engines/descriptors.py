@@ -26,8 +26,9 @@ from fedenvoy.events import ShardDescription
 if TYPE_CHECKING:
     from fedenvoy.cancel import Cancel
     from fedenvoy.config import ShardSource
+    from fedenvoy.ports import Confinement
 
-__all__ = ["check_sendable", "describe", "describe_instance", "pickle_descriptor"]
+__all__ = ["check_sendable", "describe", "describe_instance", "import_places", "pickle_descriptor"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def describe(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     meanwhile: Callable[[], object] = lambda: None,
+    confinement: Confinement | None = None,
 ) -> ShardDescription:
     """Construct a descriptor in a child of its own and read what the director is told.
 
@@ -57,6 +59,7 @@ def describe(
         env: Its environment variables; None: what an experiment gets of this process's.
         timeout: Seconds it may take; None: as long as it wants, for the first time it may have data to download.
         meanwhile: Called once the child runs: something short to do beside it.
+        confinement: What the child may see; None: all that this process may.
 
     Raises:
         ShardError: It could not be constructed or described; in one sentence, with the exception's last line.
@@ -79,6 +82,7 @@ def describe(
             cancel=cancel,
             timeout=timeout,
             meanwhile=meanwhile,
+            confinement=confinement,
         )
     except StartError as error:
         raise ShardError(f"the shard descriptor {source.template} cannot be constructed: {error}") from error
@@ -148,7 +152,7 @@ def pickle_descriptor(descriptor: Any, path: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
         temporary = Path(file.name)
         try:
-            pickle.dump(_import_places(descriptor), file)
+            pickle.dump(import_places(descriptor), file)
             _dump(descriptor, file)
             file.flush()
             temporary.replace(path)
@@ -229,7 +233,7 @@ def _importable(kind: type) -> bool:
     return found is kind
 
 
-def _import_places(descriptor: Any) -> list[str]:
+def import_places(descriptor: Any) -> list[str]:
     """Give the directories that another interpreter needs to import what the descriptor is made of.
 
     The one of its module (for a class of the script itself: the script's) comes first, then what this process has on

@@ -10,7 +10,6 @@ from pathlib import Path
 __all__ = ["places_named", "places_of"]
 
 _SYSTEM = frozenset({"/", "/usr", "/usr/local"})
-_STORES = ("/nix/store", "/gnu/store")
 _PARTS = ("bin", "lib", "lib64", "include", "share", "pyvenv.cfg")
 _QUOTED = re.compile(r"""["'](/[^"'\n]+)["']""")
 _LISTS = ("LD_LIBRARY_PATH", "PYTHONPATH")
@@ -32,7 +31,6 @@ def places_of(python: Path) -> tuple[Path, ...]:
             continue
         seen.add(program)
         real = Path(os.path.realpath(program))
-        found |= dict.fromkeys(Path(store) for store in _STORES if real.is_relative_to(store))
         waiting.append(real)
         prefix = program.parent.parent
         if program.parent.name != "bin" or not _is_installation(prefix):

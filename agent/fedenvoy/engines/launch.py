@@ -28,7 +28,7 @@ from fedenvoy.engines.reading import read_regular
 from fedenvoy.ports import Confinement
 from fedenvoy.processes import MARK, PATIENCE, end_marked
 
-__all__ = ["BOX", "Confinement", "ConfinementError", "Launch", "StartError", "create", "launch", "new_token"]
+__all__ = ["BOX", "LOGS", "ConfinementError", "Launch", "StartError", "create", "launch", "new_token"]
 
 logger = logging.getLogger(__name__)
 

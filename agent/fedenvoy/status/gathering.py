@@ -91,6 +91,7 @@ def status(place: Place) -> Status:
         ),
         problems=found.problems,
         gpus=gpus_of(live),
+        isolation=live.get("isolation") if live else None,
     )
 
 

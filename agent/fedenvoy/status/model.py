@@ -191,6 +191,8 @@ class Status:
         paused: Whether no experiment is taken, on the operator's wish.
         transitions: The last ones, oldest first; steps within a state are left out.
         gpus: The configured GPUs, as a living agent reads them.
+        isolation: How far experiments are kept away from this machine, and why not farther; None: not known yet, or
+            the agent does not answer.
         not_training: One sentence: why it is not training. None when it is.
         problems: What could not be found out, one sentence each.
 
@@ -213,6 +215,7 @@ class Status:
     not_training: str | None
     problems: tuple[str, ...]
     gpus: Gpus = field(default_factory=Gpus)
+    isolation: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain values, as JSON has them."""

@@ -83,6 +83,8 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     )
     yield from ((name, _safe(line, 400)) for name, line in gpu_lines(status.gpus, span))
     yield "paused", "yes" if status.paused else "no"
+    if status.isolation:
+        yield "isolation", _safe(status.isolation, 400)
     for problem in status.problems:
         yield "problem", _safe(problem, 1000)
     yield "state directory", _safe(status.node.directory, 1000)

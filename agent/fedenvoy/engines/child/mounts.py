@@ -65,9 +65,11 @@ def build(places: list[Place], links: dict[str, str], *, gpu: bool) -> None:
     os.chdir("/")
     os.close(os.open(EMPTY, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
     made = {place.target for place in places}
+    emptied = []
     for place in places:
         if place.kind == HIDE:
-            hide(place.target, below=any(above(other, (place.target,)) for other in made))
+            if hide(place.target, below=any(above(other, (place.target,)) for other in made)):
+                emptied.append(place.target)
         else:
             make_point(place.target, OLD + place.source)
             bind(OLD + place.source, place.target, write=place.kind == WRITE)
@@ -78,10 +80,10 @@ def build(places: list[Place], links: dict[str, str], *, gpu: bool) -> None:
         with contextlib.suppress(FileExistsError, OSError):  # it is part of what is seen already
             os.makedirs(os.path.dirname(link), exist_ok=True)
             os.symlink(target, link)
-    finish([place.target for place in places if place.kind == HIDE])
+    finish(emptied)
 
 
-def finish(hidden: list[str]) -> None:
+def finish(emptied: list[str]) -> None:
     """Let the old root go, and let nobody change what was made on the way."""
     checked("umount2", int(libc.umount2(OLD.encode(), _DETACH)))
     os.rmdir(OLD)
@@ -89,20 +91,28 @@ def finish(hidden: list[str]) -> None:
         if not os.path.lexists(directory):
             os.makedirs(os.path.dirname(directory), exist_ok=True)
             os.symlink("/tmp", directory) if directory != "/tmp" else os.mkdir(directory)  # noqa: S108
-    for place in [*hidden, "/dev", "/"]:
+    for place in [*emptied, "/dev", "/"]:
         attributes(_HERE, os.fsencode(place), 0, _READ_ONLY)
 
 
-def hide(target: str, *, below: bool) -> None:
-    """Put nothing where something is: an empty directory, or a file that cannot be read."""
+def hide(target: str, *, below: bool) -> bool:
+    """Put nothing where something is: a file that cannot be read, or an empty directory; tell whether it is the latter.
+
+    Args:
+        target: Where.
+        below: Whether something is to be seen below it all the same.
+
+    """
     found = OLD + target
     if not os.path.isdir(found):
         if os.path.lexists(target):
             bind(EMPTY, target, write=False)
-        return
-    if os.path.isdir(target) or below:
-        os.makedirs(target, exist_ok=True)
-        mount("tmpfs", target, "tmpfs", _NO_SUID | _NO_DEVICES, "mode=755,size=1m")
+        return False
+    if not os.path.isdir(target) and not below:
+        return False  # nothing around it is seen either
+    os.makedirs(target, exist_ok=True)
+    mount("tmpfs", target, "tmpfs", _NO_SUID | _NO_DEVICES, "mode=755,size=1m")
+    return True
 
 
 def make_point(target: str, source: str) -> None:

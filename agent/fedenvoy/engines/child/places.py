@@ -24,6 +24,7 @@ SYSTEM = (
     *("/etc/pki/tls/openssl.cnf", "/etc/pki/ca-trust/extracted", "/etc/crypto-policies", "/etc/ca-certificates"),
     *("/etc/os-release", "/etc/debian_version", "/etc/mime.types", "/etc/magic", "/etc/fonts"),
     *("/etc/OpenCL", "/etc/vulkan", "/etc/nvidia", "/etc/ImageMagick-6"),
+    *("/nix/store", "/gnu/store"),
     *("/sys/devices/system/cpu", "/sys/devices/system/node"),
 )
 """Programs, libraries, and the settings they all read. Not all of /etc: a child of root could read what is root's."""
