@@ -475,8 +475,13 @@ def _put(machine: _Machine, argument: Any, _position: int) -> None:
 
 
 def _global(machine: _Machine, argument: Any, _position: int) -> None:
-    module, _, name = str(argument).partition(" ")
-    machine.stack.append(machine.bring_in(module, name))
+    machine.stack.append(machine.bring_in(*_two_lines(argument)))
+
+
+def _two_lines(argument: Any) -> tuple[Any, Any]:
+    """Part module and name, which the opcode's reader joins by a blank; with more blanks, nobody can tell."""
+    parts = str(argument).split(" ")
+    return (parts[0], parts[1]) if len(parts) == 2 else (None, None)
 
 
 def _stack_global(machine: _Machine, _argument: Any, _position: int) -> None:
@@ -504,8 +509,7 @@ def _new_object_ex(machine: _Machine, argument: Any, position: int) -> None:
 
 def _inst(machine: _Machine, argument: Any, _position: int) -> None:
     arguments = tuple(machine.pop_mark())
-    module, _, name = str(argument).partition(" ")
-    machine.stack.append(machine.call(machine.bring_in(module, name), arguments))
+    machine.stack.append(machine.call(machine.bring_in(*_two_lines(argument)), arguments))
 
 
 def _object(machine: _Machine, _argument: Any, _position: int) -> None:

@@ -25,7 +25,7 @@ SUFFIXES = frozenset({".ckpt", ".dill", ".joblib", ".p", ".pickle", ".pk", ".pkl
 _DEEPEST = 4
 _IN_A_ROW = 64
 _PER_PLACE = 1_000
-_DIRECTORY = 8 * 2**20
+_DIRECTORY = 4 * 2**20
 _MEMBERS = 10_000
 _MEMBER = 64 * 2**20
 _UNPACKED = 256 * 2**20
@@ -90,13 +90,16 @@ class _Search:
         raw.seek(0)
         if head.startswith(b"PK\x03\x04"):
             self._members(raw, place)
+            named = False
         elif head.startswith(b"\x93NUMPY"):
             self._array(raw, size, place)
-        elif packed := next((name for magic, name in _PACKED.items() if head.startswith(magic)), ""):
-            if named:
-                self._add(PickleFound(place, problem=f"is packed by {packed}: not looked into"))
-        else:
-            self._row(raw, size, place, named=named)
+            named = False
+        packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), "")
+        # Whatever else a file is, it may be a pickle as well, for some begin with bytes that are opcodes.
+        raw.seek(0)
+        self._row(raw, size, place, named=named and not packed)
+        if packed and named:
+            self._add(PickleFound(place, problem=f"is packed by {packed}: not looked into"))
 
     def _add(self, found: PickleFound) -> None:
         if len(self.found) == _PER_PLACE:
@@ -225,9 +228,10 @@ class _Guard:
         self._raw = raw
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0 or size > _DIRECTORY:
+        data = self._raw.read(_DIRECTORY + 1 if size < 0 else min(size, _DIRECTORY + 1))
+        if len(data) > _DIRECTORY:
             raise Spent("its directory is larger than what is looked at")
-        return self._raw.read(size)
+        return data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
