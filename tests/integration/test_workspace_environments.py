@@ -17,9 +17,11 @@ import pytest
 from fedenvoy.cancel import Cancel, Cancelled
 from fedenvoy.config import RequirementsSettings
 from fedenvoy.ports import EngineNeeds
+from fedenvoy.workspace import installer
 from fedenvoy.workspace.environments import Environments, RequirementsError, satisfied
 from fedenvoy.workspace.installer import uv_environment, uv_path
 from fedenvoy.workspace.interpreters import inspect, installed
+from fedenvoy.workspace.runs import remove_run
 from support.environments import DEADLINE, PYTHON, Node, make_wheels, slow_package, version, wheel
 
 
@@ -46,12 +48,16 @@ def test_B33_the_agents_own_environment_is_never_changed(node: Node) -> None:
     assert listing() == before
 
 
-def test_an_environment_is_built_once_and_found_again_without_any_network(node: Node, wheels: Path) -> None:
+def test_an_environment_is_built_once_and_found_again_without_any_network_or_uv(
+    node: Node, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = node.build("alpha==1.0")
-    built = (first.parent.parent / ".complete").stat().st_mtime_ns
+    built = first.parent.parent.stat().st_mtime_ns
     wheels.rename(wheels.with_name("gone"))
-    assert node.build("alpha==1.0") == first
-    assert (first.parent.parent / ".complete").stat().st_mtime_ns == built
+    with monkeypatch.context() as patched:
+        patched.setattr(installer, "uv_path", lambda: "/no/uv")
+        assert node.build("alpha==1.0") == first
+    assert first.parent.parent.stat().st_mtime_ns == built
     with pytest.raises(RequirementsError):
         node.build("alpha")
 
@@ -65,21 +71,26 @@ def test_whatever_decides_the_content_makes_another_environment(node: Node, tmp_
         node.build("alpha", needs=("beta",)),
         node.build("alpha", site=site),
         node.build("alpha", inherit=True),
-        Node(tmp_path, wheels, UV_PRERELEASE="allow").build("alpha"),
+        node.build("alpha<2"),
     ]
     site.write_text("protobuf<4\n")
     built.append(node.build("alpha", site=site))
-    assert len(set(built)) == len(built)
+    assert len(set(built)) == len(built) - 1
+    assert built[1] == built[5], "the lock decides, however it was asked for"
+    assert Node(tmp_path, wheels, UV_PRERELEASE="allow").build("alpha") == built[0]
     assert Node(tmp_path, wheels, UV_HTTP_TIMEOUT="7").build("alpha") == built[0]
 
 
 def test_an_environment_that_was_cut_off_is_built_anew(node: Node) -> None:
     python = node.build("alpha==1.0")
-    (python.parent.parent / ".complete").unlink()
-    (python.parent.parent / "junk").touch()
+    place = python.parent.parent
+    place.rename(place.with_name(f"{place.name}.new"))
+    place.with_name(f"{place.name}.new").chmod(0o700)
+    (place.with_name(f"{place.name}.new") / "junk").touch()
     assert node.build("alpha==1.0") == python
     assert version(python, "alpha") == "1.0"
-    assert not (python.parent.parent / "junk").exists()
+    assert not (place / "junk").exists()
+    assert node.left() == [place.name]
 
 
 def test_engines_get_what_they_need_unless_the_version_is_decided(node: Node, tmp_path: Path) -> None:
@@ -203,7 +214,7 @@ def test_B29_network_errors_are_tried_again(tmp_path: Path, wheels: Path) -> Non
     with index([503, 503], wheels) as (url, asked):
         python = online(tmp_path, wheels, PIP_INDEX_URL=url).build("alpha")
     assert version(python, "alpha") == "2.0"
-    assert asked == ["/simple/alpha/"] * 3
+    assert asked == ["/simple/alpha/"] * 4, "three times for the lock, and once to install it"
 
 
 def test_B29_a_network_that_stays_away_is_told_as_such(tmp_path: Path, wheels: Path) -> None:
@@ -306,14 +317,16 @@ def test_B83_an_installation_whose_agent_was_killed_is_ended_by_the_next_that_ne
         assert pipe.read(1) == "x"
         agent.kill()
         agent.wait()
-        node.environ["BUILDING"] = os.devnull
+        slow.unlink()
+        slow.symlink_to(os.devnull)
         error = node.failure("./slow", timeout=1)
         assert "took longer than 1 seconds" in str(error), "it got the lock and began"
         assert pipe.read() == "", "the end comes when the last process of the first one has ended"
 
 
 def test_an_installation_that_takes_too_long_is_killed_and_says_so(node: Node, slow: Path) -> None:
-    node.environ["BUILDING"] = os.devnull
+    slow.unlink()
+    slow.symlink_to(os.devnull)
     error = node.failure("./slow", timeout=1)
     assert (error.kind, str(error)) == ("timeout", "the requirements took longer than 1 seconds to install")
 
@@ -332,7 +345,7 @@ def test_B32_two_builders_of_one_environment_do_not_meet(node: Node) -> None:
 
 def test_waiting_for_another_builder_can_be_cancelled(node: Node) -> None:
     python = node.build("alpha")
-    (python.parent.parent / ".complete").unlink()
+    remove_run(python.parent.parent)
     cancel = Cancel()
     with (node.root / f"{python.parent.parent.name}.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

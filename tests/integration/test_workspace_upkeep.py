@@ -44,9 +44,8 @@ def node(tmp_path: Path, wheels: Path) -> Node:
 def age(place: Path, days: float) -> None:
     """Make an environment look as if it was used last so long ago."""
     then = place.lstat().st_mtime - days * DAY
-    for path in (place / ".complete", place / ".used", place):
-        if path.exists():
-            os.utime(path, (then, then))
+    for path in (place, *place.parent.glob(f"{place.name}.*")):
+        os.utime(path, (then, then))
 
 
 # Removal
@@ -91,13 +90,12 @@ def test_nothing_is_removed_where_nothing_is_to_be(node: Node) -> None:
 @pytest.mark.nightly
 def test_what_a_build_that_was_cut_off_left_goes_too(node: Node) -> None:
     place = node.build("alpha==1.0").parent.parent
-    (place / ".complete").unlink()
-    listed = node.root / f"{place.name}.requirements.txt"
-    listed.write_text("alpha==1.0\n")
-    age(place, 31)
-    assert prune(node.root, 30 * DAY) == (), "the list is young"
-    age(place, 31)
-    os.utime(listed, (0, 0))
+    remove_run(place)
+    new = node.root / f"{place.name}.new"
+    new.mkdir()
+    age(new, 31)
+    assert prune(node.root, 30 * DAY) == (), "the note of its use is young"
+    age(place.with_suffix(".used"), 31)
     assert prune(node.root, 30 * DAY) == (place.name,)
     assert node.left() == []
 
@@ -117,7 +115,7 @@ def test_who_asks_while_it_is_being_removed_gets_a_new_one(node: Node) -> None:
     node.build("alpha==1.0")
     place = node.build("alpha==1.0").parent.parent
     built: list[Path] = []
-    with (place / ".used").open() as lock:
+    with place.with_suffix(".used").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         thread = threading.Thread(target=lambda: built.append(node.build("alpha==1.0")))
         thread.start()
@@ -187,10 +185,9 @@ def test_B83_uv_killed_while_it_builds_takes_its_builders_with_it(node: Node, tm
     def when_it_builds() -> None:
         with building.open() as pipe:
             assert pipe.read(1) == "x"
-            (lock,) = node.root.glob("*.lock")
-            (uv,) = [
-                pid for pid in members(lock.read_text().split()[1]) if Path(f"/proc/{pid}/comm").read_text() == "uv\n"
-            ]
+            tokens = [lock.read_text().split()[1] for lock in node.root.glob("*.lock")]
+            found = [pid for token in tokens for pid in members(token)]
+            (uv,) = [pid for pid in found if Path(f"/proc/{pid}/comm").read_text() == "uv\n"]
             os.kill(uv, signal.SIGKILL)
             assert pipe.read() == "", "the end comes when the last process has ended"
 

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fedenvoy.cancel import Cancel
 from fedenvoy.config import RequirementsSettings
 from fedenvoy.ports import EngineNeeds
-from fedenvoy.workspace.environments import Environments, RequirementsError
+from fedenvoy.workspace.environments import Environments, Locked, RequirementsError
+from fedenvoy.workspace.installer import Confine
 
 PYTHON = Path(sys.executable)
 BARE = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
@@ -57,7 +59,7 @@ class Node:
         self.workspace.mkdir(exist_ok=True)
         nowhere = (tmp_path / "nowhere").as_uri()
         environ = {"UV_FIND_LINKS": str(wheels), "UV_INDEX_URL": nowhere, **environ}
-        self.settings = RequirementsSettings(timeout=60)
+        self.confine: Confine | None = None
         self.environ = {**BARE, "UV_HTTP_RETRIES": "0", **environ}
 
     def build(
@@ -70,17 +72,40 @@ class Node:
         cancel: Cancel | None = None,
         timeout: float = 60,
         pause: float = 0.01,
+        locked: Locked | None = None,
+        **settings: Any,
     ) -> Path:
-        environments = Environments(
-            self.root.parent, RequirementsSettings(timeout=timeout), None, pause=pause, environ=self.environ
-        )
-        return environments.build(
+        return self.environments(pause=pause, timeout=timeout, **settings).build(
             requirements=requirements,
             site=site,
             needs=EngineNeeds(packages=needs),
             workspace=self.workspace,
             inherit=inherit,
             cancel=cancel or Cancel(),
+            locked=locked,
+        )
+
+    def environments(self, *, pause: float = 0.01, **settings: Any) -> Environments:
+        settings = {"timeout": 60, **settings}
+        return Environments(
+            self.root.parent,
+            RequirementsSettings(**settings),
+            None,
+            pause=pause,
+            environ=self.environ,
+            confine=self.confine,
+        )
+
+    def lock(
+        self, requirements: str, *, site: Path | None = None, needs: tuple[str, ...] = (), **settings: Any
+    ) -> Locked:
+        return self.environments(**settings).lock(
+            requirements=requirements,
+            site=site,
+            needs=EngineNeeds(packages=needs),
+            workspace=self.workspace,
+            inherit=False,
+            cancel=Cancel(),
         )
 
     def failure(self, requirements: str, **options: object) -> RequirementsError:
@@ -91,7 +116,8 @@ class Node:
         return caught.value
 
     def left(self) -> list[str]:
-        return [path.name for path in self.root.glob("*") if path.suffix != ".lock"]
+        """Give the names of what is there, besides locks and notes of use."""
+        return [path.name for path in self.root.glob("*") if path.suffix not in {".lock", ".pins", ".used"}]
 
 
 def version(python: Path, name: str) -> str:
@@ -102,7 +128,7 @@ def version(python: Path, name: str) -> str:
 SLOW = """
 import os, sys, time
 def build_wheel(*_):
-    with open(os.environ["BUILDING"], "w") as pipe:
+    with open(BUILDING, "w") as pipe:
         pipe.write("x")
         pipe.flush()
         time.sleep(3600)
@@ -114,11 +140,11 @@ def slow_package(node: Node, tmp_path: Path) -> Path:
     """Give a pipe that is open while a package is being built, which takes for ever."""
     source = node.workspace / "slow"
     source.mkdir()
-    (source / "backend.py").write_text(SLOW)
+    building = tmp_path / "building"
+    os.mkfifo(building)
+    (source / "backend.py").write_text(f"BUILDING = {str(building)!r}\n{SLOW}")
     (source / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
         '[project]\nname = "slow"\nversion = "1"\n'
     )
-    os.mkfifo(tmp_path / "building")
-    node.environ["BUILDING"] = str(tmp_path / "building")
-    return tmp_path / "building"
+    return building

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import site
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -16,9 +20,11 @@ __all__ = ["Interpreter", "inspect", "installed", "satisfied"]
 
 TIMEOUT = 60.0
 _QUESTION = """
-import json, site, sys
+import json, site, sys, sysconfig
 places = list(site.getsitepackages()) + ([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])
-print(json.dumps([sys.implementation.name, list(sys.version_info[:3]), sys.executable, places]))
+prefixes = [sys.prefix, sys.base_prefix]
+version = list(sys.version_info[:3])
+print(json.dumps([sys.implementation.name, version, sys.executable, places, prefixes, sysconfig.get_platform()]))
 """
 _DISTRIBUTION = re.compile(r"(.+)-([^-]+)\.(?:dist|egg)-info")
 
@@ -35,20 +41,39 @@ class Interpreter:
     """Major, minor, micro."""
     places: tuple[Path, ...]
     """The directories its packages are installed in; those that exist."""
+    prefixes: tuple[Path, ...] = ()
+    """Where it and its standard library lie."""
+    platform: str = ""
+    """What it was built for: `linux-x86_64`, ..."""
 
 
 def inspect(python: Path) -> Interpreter:
-    """Ask an interpreter; raises RequirementsError where it does not answer."""
+    """Ask an interpreter; raises RequirementsError where it does not answer. This process's own answers at once."""
+    if str(python) == sys.executable and "PYTHONHOME" not in os.environ:
+        return _interpreter(python, _about_itself())
     env = {name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH"}}
     try:
         done = subprocess.run(
             [str(python), "-c", _QUESTION], capture_output=True, check=True, timeout=TIMEOUT, cwd="/", env=env
         )
-        implementation, version, executable, places = json.loads(done.stdout)
+        return _interpreter(python, json.loads(done.stdout))
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise RequirementsError(f"the interpreter {python} (agent.python) cannot be used: {error}") from error
+
+
+def _about_itself() -> list[Any]:
+    """Answer the question for this process."""
+    places = list(site.getsitepackages()) + ([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])
+    prefixes = [sys.prefix, sys.base_prefix]
+    version = list(sys.version_info[:3])
+    return [sys.implementation.name, version, sys.executable, places, prefixes, sysconfig.get_platform()]
+
+
+def _interpreter(python: Path, answer: list[Any]) -> Interpreter:
+    implementation, version, executable, places, prefixes, platform = answer
     existing = tuple(path for path in map(Path, places) if path.is_dir())
-    return Interpreter(Path(executable or python), implementation, tuple(version), existing)
+    home = tuple(dict.fromkeys(map(Path, prefixes)))
+    return Interpreter(Path(executable or python), implementation, tuple(version), existing, home, platform)
 
 
 def satisfied(python: Path, packages: tuple[str, ...], site: Path | None = None) -> bool:

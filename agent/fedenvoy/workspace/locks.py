@@ -53,6 +53,7 @@ def locked(path: Path, timeout: float, cancel: Cancel) -> Iterator[Lock]:
                 cancel.raise_if_cancelled()
             if time.monotonic() > deadline:
                 raise RequirementsError("another agent builds the same environment and does not end", "timeout")
+        _end_orphan(descriptor)  # a confined one, which does not hold the lock
         lock = Lock(descriptor, uuid.uuid4().hex)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {lock.token}".encode("ascii"), 0)
@@ -70,7 +71,7 @@ def _take(descriptor: int) -> bool:
 
 
 def _end_orphan(descriptor: int) -> None:
-    """End an installer that holds the lock although its agent is gone: nobody waits for it any more."""
+    """End an installer whose agent is gone, although it still holds the lock: nobody waits for it any more."""
     pid, _, token = os.pread(descriptor, 100, 0).decode("ascii", "replace").partition(" ")
     if pid.isdecimal() and token and not Path("/proc", pid).exists():
         logger.warning("ending an installation that was left behind by a killed agent")

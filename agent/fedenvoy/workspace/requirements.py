@@ -20,7 +20,9 @@ __all__ = [
     "as_constraint",
     "bounded_names",
     "expand",
+    "hashes_of",
     "normalise",
+    "options_of",
     "project_name",
     "read_site",
 ]
@@ -41,6 +43,8 @@ _NAME = re.compile(r"^\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\
 _VERSIONS = re.compile(r"\(?\s*[<>=!~]")
 _BOUND = re.compile(r"===|==|~=|<")
 _FILE_ADDRESS = re.compile(r"(?<![a-z])file:", re.IGNORECASE)
+_HASH = re.compile(r"\s--hash[=\s]\s*([A-Za-z0-9]+:[0-9A-Fa-f]+)")
+_REPOSITORY = re.compile(r"(?<![\w.-])(?:git|hg|svn|bzr)\+[a-z0-9]+:", re.IGNORECASE)
 _PATH = re.compile(r"^[.~]|[/\\]|\.(?:whl|gz|zip)$")
 _LONG_NAMES = {
     "-r": "--requirement",
@@ -101,7 +105,26 @@ def read_site(path: Path) -> tuple[str, ...]:
 
     Raises OSError where a file is not there, ValueError where it is no text.
     """
-    lines: list[str] = []
+    return tuple(line for _, line in _site_lines(path))
+
+
+def site_options(path: Path) -> tuple[str, ...]:
+    """Give what a site's own file, and those it includes, tell the installer; directories are absolute.
+
+    Raises as `read_site`.
+    """
+    options = []
+    for folder, line in _site_lines(path):
+        for name, value in options_of(line) if line.startswith("-") else ():
+            if name == "--find-links" and "://" not in value:
+                options.append(f"{name} {folder / value}")
+            elif name not in {"--editable", *_INCLUDES}:
+                options.append(f"{name} {value}".rstrip())
+    return tuple(options)
+
+
+def _site_lines(path: Path) -> Iterator[tuple[Path, str]]:
+    """Give each line with the directory of its file."""
     waiting, seen = [path], set[Path]()
     while waiting and len(seen) < MAX_FILES:
         file = waiting.pop().resolve()
@@ -109,10 +132,9 @@ def read_site(path: Path) -> tuple[str, ...]:
             continue
         seen.add(file)
         for line in _logical_lines(_decode(file.read_bytes())):
-            lines.append(line)
-            included = (value for name, value in _options(line) if name in _INCLUDES) if line.startswith("-") else ()
+            yield file.parent, line
+            included = (value for name, value in options_of(line) if name in _INCLUDES) if line.startswith("-") else ()
             waiting.extend(file.parent / value for value in included if "://" not in value)
-    return tuple(lines)
 
 
 def project_name(line: str) -> str:
@@ -127,6 +149,11 @@ def as_constraint(line: str) -> str:
     rest = match.group(2).strip() if match else ""
     versions = rest.partition(";")[0]
     return f"{project_name(line)} {rest}" if _VERSIONS.match(versions) else ""
+
+
+def hashes_of(line: str) -> tuple[str, ...]:
+    """Give the hashes that a requirement line asks for, as `algorithm:hexadecimal`."""
+    return tuple(match.lower() for match in _HASH.findall(line))
 
 
 def bounded_names(lines: Iterable[str]) -> frozenset[str]:
@@ -157,13 +184,18 @@ class _Reader:
                 raise ValueError(f"{line!r} asks for a variable of this node's environment, which is not given out")
             if _FILE_ADDRESS.search(line):
                 raise ValueError(f"{line!r} names a file of another machine; an experiment may not use file: addresses")
+            if _REPOSITORY.search(line):
+                raise ValueError(
+                    f"{line!r} names a repository, whose content no hash binds; name a released version, or put the "
+                    "package into the archive"
+                )
             if line.startswith("-"):
                 self._option_line(line, folder, constrain=constrain)
             else:
                 (self.constraints if constrain else self.lines).append(self._requirement(line, folder))
 
     def _option_line(self, line: str, folder: Path, *, constrain: bool) -> None:
-        for option, value in _options(line):
+        for option, value in options_of(line):
             if option == "--editable":
                 raise ValueError(f"{line!r} asks for an editable installation, which an experiment may not have")
             if option in _INCLUDES:
@@ -186,15 +218,16 @@ class _Reader:
 
     def _requirement(self, line: str, folder: Path) -> str:
         """Make the path in a requirement absolute; leave all others as they are."""
-        head, at, target = (part.strip() for part in line.partition("@"))
         if "://" in line:
             return line
+        bare, dashes, options = line.partition(" --")
+        head, at, target = (part.strip() for part in bare.partition("@"))
+        place, semicolon, marker = (part.strip() for part in (target if at else bare).partition(";"))
+        rest = (f" ; {marker}" if semicolon else "") + dashes + options
         if at and target and _NAME.match(head):
-            place, _, marker = (part.strip() for part in target.partition(";"))
-            return f"{head} @ {self._inside(line, folder / place)}" + (f" ; {marker}" if marker else "")
-        place = re.split(r";| --", line, maxsplit=1)[0].strip()
+            return f"{head} @ {self._inside(line, folder / place)}{rest}"
         if _PATH.search(place):
-            return str(self._inside(line, folder / place))
+            return f"{self._inside(line, folder / place)}{rest}"
         return line
 
     def _inside(self, line: str, path: Path) -> Path:
@@ -230,7 +263,7 @@ def _is_include(line: str) -> bool:
     return line.startswith(("-r", "--requirement", "-e", "--editable"))
 
 
-def _options(line: str) -> Iterator[tuple[str, str]]:
+def options_of(line: str) -> Iterator[tuple[str, str]]:
     """Split a line of options, as pip does, into (long name, value); the value of a flag is empty."""
     try:
         words = iter(shlex.split(line))
