@@ -68,7 +68,7 @@ def _walk(plan: Any) -> Iterator[CodeName]:
             items = value.items() if isinstance(value, Mapping) else enumerate(value)
             for key, part in items:
                 where = f"{path}.{key}" if path else str(key)
-                if isinstance(value, Mapping) and key in _TEMPLATES and not isinstance(part, (Mapping, list)):
+                if isinstance(value, Mapping) and key in _TEMPLATES:
                     yield CodeName(where, part)
                 elif isinstance(value, Mapping) and key == "defaults" and not _is_own(part):
                     yield CodeName(where, None)

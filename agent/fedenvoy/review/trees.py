@@ -46,7 +46,7 @@ class Directory:
         return dict(sorted(self._walk()))
 
     def _walk(self) -> Iterator[tuple[str, int]]:
-        for folder, folders, files in os.walk(self._root):
+        for folder, folders, files in os.walk(self._root, onerror=_raise):
             folders.sort()
             for file in files:
                 path = Path(folder, file)
@@ -57,6 +57,11 @@ class Directory:
     def open(self, name: str) -> IO[bytes]:
         """Open one."""
         return os.fdopen(os.open(self._root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+
+
+def _raise(error: OSError) -> None:
+    """Let no directory that cannot be read pass for an empty one."""
+    raise error
 
 
 class Zip:
