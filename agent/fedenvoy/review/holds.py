@@ -82,11 +82,10 @@ class Holds:
         settings: ReviewSettings,
         *,
         clock: Callable[[], float] = time.time,
-        look: float = LOOK,
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._look = look
+        self._look = LOOK
         self._shelf = Shelf(directory / "waiting", clock)
         self._notices = Notices(settings)
         self._lock = threading.Lock()

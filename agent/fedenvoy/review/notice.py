@@ -40,17 +40,13 @@ class Notices:
 
     Args:
         settings: Whom to tell.
-        deadline: Seconds that the command, or one HTTP request, may take.
-        pauses: Seconds before each try of the HTTP request.
 
     """
 
-    def __init__(
-        self, settings: ReviewSettings, *, deadline: float = DEADLINE, pauses: tuple[float, ...] = PAUSES
-    ) -> None:
+    def __init__(self, settings: ReviewSettings) -> None:
         self._settings = settings
-        self._deadline = deadline
-        self._pauses = pauses
+        self._deadline = DEADLINE
+        self._pauses = PAUSES
         self._over = Cancel()
         self._threads: list[threading.Thread] = []
 
