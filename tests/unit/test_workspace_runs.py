@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -91,3 +93,47 @@ def test_leftovers_of_any_kind_go_and_none_are_no_error(tmp_path: Path) -> None:
     assert clean_leftovers(tmp_path) == ("a-1", "file", "link")
     assert tmp_path.exists()
     assert remove_run(tmp_path / "never" / "there")
+
+
+def nest(top: Path, levels: int) -> None:
+    """Nest directories with a file in each, deeper than any path can say."""
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d" * 50, 0o700, dir_fd=here)
+        below = os.open("d" * 50, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+        os.close(os.open("file", os.O_WRONLY | os.O_CREAT, 0o400, dir_fd=here))
+    os.close(here)
+
+
+def test_what_is_nested_deeper_than_paths_go_is_removed(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 1, 1)
+    nest(run, 200)
+    with pytest.raises(OSError, match="too long"):
+        run.joinpath(*["d" * 50] * 150).lstat()
+    assert remove_run(run)
+    assert list(run.parent.iterdir()) == []
+
+
+def test_what_cannot_be_changed_is_removed_by_whoever_may_let_it_be_changed(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 1, 1)
+    (run / "directory").mkdir()
+    (run / "directory/file").touch()
+    for path in (run / "directory/file", run / "directory"):
+        descriptor = os.open(path, os.O_RDONLY)
+        if os.geteuid() == 0:  # nobody else can forbid changes
+            fcntl.ioctl(descriptor, 0x40086602, struct.pack("l", 0x10))
+            with pytest.raises(PermissionError):
+                path.rename(run / "x")
+        os.close(descriptor)
+    assert remove_run(run)
+
+
+def test_what_a_run_left_may_be_looked_at_before_it_is_removed(tmp_path: Path) -> None:
+    run = make_run(tmp_path, 1, 1)
+    (run / "child.log").write_text("last words")
+    seen = []
+    clean_leftovers(tmp_path, lambda path: seen.append((path, (path / "child.log").read_text())))
+    assert seen == [(run, "last words")]
+    assert not run.exists()

@@ -6,7 +6,9 @@ becomes a path.
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import json
 import os
 import stat
@@ -17,6 +19,10 @@ from fedenvoy.processes import end_marked
 
 __all__ = ["clean_leftovers", "make_run", "remove_run", "runs_directory"]
 
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
+_LOCKED = 0x10 | 0x20
+"""The flags "immutable" and "append only", and the calls that read and set them."""
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _LONGEST_SPEC = 16 * 2**20
 
 
@@ -106,19 +112,77 @@ def _token(path: Path) -> str:
 
 
 def _remove_tree(top: Path) -> None:
-    """Remove depth first, with an own stack: an experiment can nest directories deeper than Python can recurse."""
-    stack: list[tuple[Path, bool]] = [(top, False)]
-    while stack:
-        path, emptied = stack.pop()
-        with contextlib.suppress(OSError):
-            if emptied:
-                path.rmdir()
-                continue
-            path.chmod(0o700)  # a directory that forbids writing keeps its entries; links never come here
-            stack.append((path, True))
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        stack.append((path / entry.name, False))
-                    else:
-                        os.unlink(entry.path)  # noqa: PTH108 - the entry's own path, without a new object
+    """Remove depth first, one open directory at a time: an experiment can nest deeper than paths and recursion go."""
+    above: list[tuple[str, list[str], tuple[int, int]]] = []
+    with contextlib.suppress(OSError):
+        here = _enter(top)
+        try:
+            waiting = _clear(here)
+            while waiting or above:
+                if waiting:
+                    name = waiting.pop()
+                    with contextlib.suppress(OSError):
+                        below = _enter(name, here)
+                        above.append((name, waiting, _identity(here)))
+                        os.close(here)
+                        here, waiting = below, _clear(below)
+                    continue
+                name, waiting, expected = above.pop()
+                parent = os.open("..", _DIRECTORY, dir_fd=here)
+                os.close(here)
+                here = parent
+                if _identity(here) != expected:  # somebody moves directories about: what is left is left
+                    return
+                with contextlib.suppress(OSError):
+                    os.rmdir(name, dir_fd=here)
+        finally:
+            os.close(here)
+        top.rmdir()
+
+
+def _enter(name: Path | str, parent: int | None = None) -> int:
+    """Open a directory, which may forbid that as yet, and let it be changed."""
+    try:
+        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=parent)
+        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, 0o700)
+    _unlock(descriptor)
+    return descriptor
+
+
+def _clear(directory: int) -> list[str]:
+    """Remove what is no directory; give the names of those that are."""
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    found.append(entry.name)
+                    continue
+                try:
+                    os.unlink(entry.name, dir_fd=directory)
+                except PermissionError:
+                    file = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+                    _unlock(file)
+                    os.close(file)
+                    os.unlink(entry.name, dir_fd=directory)
+    return found
+
+
+def _identity(directory: int) -> tuple[int, int]:
+    found = os.fstat(directory)
+    return found.st_dev, found.st_ino
+
+
+def _unlock(descriptor: int) -> None:
+    """Take away the flags that forbid changes, where this user may: root could set them, and can clear them."""
+    with contextlib.suppress(OSError):
+        flags = array.array("i", [0])
+        fcntl.ioctl(descriptor, _GET_FLAGS, flags)
+        if flags[0] & _LOCKED:
+            flags[0] &= ~_LOCKED
+            fcntl.ioctl(descriptor, _SET_FLAGS, flags)
+            os.fchmod(descriptor, 0o700)
