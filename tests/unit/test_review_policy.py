@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 import yaml
 from fedenvoy.errors import ConfigurationError
 from fedenvoy.review.case import PastRun, ReviewCase
+from fedenvoy.review.flagged import WORDS
 from fedenvoy.review.inspection import Inspection
 from fedenvoy.review.policy import Policy, load
+from fedenvoy.review.policy_file import condition_names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pickled import carried, touches
@@ -340,6 +343,20 @@ def test_the_example_can_be_read(tmp_path: Path) -> None:
     judged = example.judge(case(tmp_path, plan=many))
     assert (judged.decision, judged.rule) == ("hold", "default")
     assert "51, not <= 50" in judged.passed_over[-1].why
+
+
+def test_the_page_about_reviews_names_every_condition_and_every_word() -> None:
+    page = (ROOT / "docs" / "review.md").read_text(encoding="utf-8")
+    table = page.partition("| condition |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(condition_names())
+    words = page.partition("### The words")[2].partition("### What it cannot see")[0]
+    assert set(re.findall(r"`([^`]+)`", words)) == WORDS
+
+
+def test_the_example_on_the_page_can_be_read(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "review.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert policy(tmp_path, example).default == "hold"
 
 
 # ---- Properties
