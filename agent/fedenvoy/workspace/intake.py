@@ -28,6 +28,8 @@ __all__ = ["ArchiveError", "read_plan", "receive", "unpack"]
 
 MAX_PLAN_BYTES = 2**18
 """The largest plan that is read; real ones have a few thousand bytes."""
+MAX_PLAN_WEIGHT = 2**20
+"""Values and signs in a plan, each alias counted as what it stands for; so many do not fit in without aliases."""
 
 
 def receive(chunks: Iterator[bytes | memoryview], path: Path, limits: ArchiveSettings, cancel: Cancel) -> str:
@@ -103,13 +105,33 @@ def read_plan(path: Path) -> Mapping[str, Any]:
         raise ArchiveError("the archive has no plan/plan.yaml")
     try:
         plan = yaml.load(data.decode("utf-8-sig"), Loader=_PlanLoader)  # noqa: S506 - a SafeLoader
+        _weigh(plan)
     except yaml.YAMLError as error:
         raise ArchiveError(f"plan/plan.yaml is not YAML: {' '.join(str(error).split())[:300]}") from error
-    except (ValueError, RecursionError, OverflowError, TypeError) as error:
+    except (ValueError, RecursionError, ArithmeticError, TypeError, LookupError, AttributeError) as error:
         raise ArchiveError(f"plan/plan.yaml cannot be read: {str(error)[:300] or type(error).__name__}") from error
     if not isinstance(plan, dict) or not all(isinstance(key, str) for key in plan):
         raise ArchiveError("plan/plan.yaml is not a mapping of section names to sections")
     return plan
+
+
+def _weigh(plan: object) -> None:
+    """Refuse a plan that is small on paper and endless when it is walked through: aliases of aliases, or of itself."""
+    known: dict[int, int] = {}
+
+    def weight(value: object) -> int:
+        if isinstance(value, (str, bytes)):
+            return 1 + len(value)
+        if not isinstance(value, (dict, list, tuple, set)):
+            return 1
+        if id(value) not in known:
+            known[id(value)] = MAX_PLAN_WEIGHT  # what it holds of itself
+            parts = [*value, *value.values()] if isinstance(value, dict) else value
+            known[id(value)] = 1 + sum(map(weight, parts))
+        return known[id(value)]
+
+    if weight(plan) > MAX_PLAN_WEIGHT:
+        raise ValueError(f"its aliases stand for more than {MAX_PLAN_WEIGHT} values and signs")
 
 
 class _PlanLoader(yaml.SafeLoader):
