@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +373,31 @@ def test_a_side_that_ended_is_not_waited_for_without_end(tmp_path: Path, monkeyp
             connection.sendall(b"x")
             connection.shutdown(socket.SHUT_WR)
             assert connection.recv(1) == b""
+        go.set()
+
+
+def test_connections_that_wait_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose experiment is gone while the aggregator takes nothing, and one that says nothing."""
+    go, woken = threading.Event(), [0]
+    ready = passage.Passage.ready
+
+    def counted(own: passage.Passage, descriptor: int, events: int) -> None:
+        woken[0] += 1
+        ready(own, descriptor, events)
+
+    def deaf(_connection: socket.socket) -> None:
+        assert go.wait(30)
+
+    with bare(deaf) as port, Watched(tmp_path, port, host="127.0.0.1") as relay:
+        with dial(relay.path), dial(relay.path) as gone:
+            gone.settimeout(0.5)
+            with suppress(TimeoutError):
+                while True:
+                    gone.sendall(bytes(2**20))
+            monkeypatch.setattr(passage.Passage, "ready", counted)
+            gone.close()
+            assert not relay.found.wait(0.5)
+            assert 1 <= woken[0] < 20
         go.set()
 
 
