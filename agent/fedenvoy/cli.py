@@ -6,7 +6,7 @@ The commands import what they need when they run, so that `fedenvoy --help` answ
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from fedenvoy.cli_review import review as review_group
 from fedenvoy.cli_service import systemd_unit
 from fedenvoy.cli_types import DIAGRAM
 from fedenvoy.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from fedenvoy.config import ReviewSettings
 
 __all__ = ["cli", "main"]
 
@@ -97,10 +100,18 @@ def check(**arguments: Any) -> None:
     click.echo(f"{arguments['config_path']}: no problems")
     click.echo(f"  shard descriptor   {getattr(source, 'template', source)}")
     click.echo(f"  GPUs offered       {', '.join(map(str, config.cuda_devices)) or 'none'}")
-    click.echo(
-        f"  experiments        {'asked about first' if config.agent.review.mode == 'prompt' else 'all accepted'}"
-    )
+    click.echo(f"  experiments        {_reviewed(config.agent.review)}")
     click.echo(f"  TLS                {'on; the files fit each other' if config.tls else 'off, or no files named'}")
+
+
+def _reviewed(review: ReviewSettings) -> str:
+    """Say who decides about experiments; raises ConfigurationError where that is a policy that cannot be read."""
+    if review.mode == "policy" and review.policy is not None:
+        from fedenvoy.review.policy import load  # noqa: PLC0415
+
+        return f"decided by {len(load(review.policy).rules)} rules in {review.policy}"
+    people = f"{review.required_approvals} people" if review.required_approvals > 1 else "somebody"
+    return {"prompt": "asked about first", "hold": f"held until {people} approved"}.get(review.mode, "all accepted")
 
 
 @cli.command()

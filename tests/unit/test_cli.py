@@ -313,6 +313,19 @@ def test_check_tells_what_is_good(home: Path) -> None:
     assert invoke("check", *START[1:]).exit_code == 0  # the arguments of `start` do
 
 
+def test_check_tells_who_reviews_and_what_is_wrong_with_a_policy(home: Path) -> None:
+    def said(review: str) -> str:
+        (home / "envoy_config.yaml").write_text(SHARD + f"agent: {{review: {{{review}}}}}\n")
+        return invoke("check").output
+
+    assert "held until 2 people approved" in said("mode: hold, required_approvals: 2")
+    assert "agent.review.policy: missing: expected the file of rules" in said("mode: policy")
+    (home / "policy.yaml").write_text("rules: []\n")
+    assert "fedenvoy: error: " in said("mode: policy, policy: policy.yaml")
+    (home / "policy.yaml").write_text("rules: [{name: a, decision: reject}]\ndefault: hold\n")
+    assert "decided by 1 rules in " in said("mode: policy, policy: policy.yaml")
+
+
 def test_init_writes_a_directory_that_can_be_started(node: Node, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke("init", "-p", "sites/one").exit_code == 0
     assert sorted(path.name for path in (home / "sites/one").iterdir()) == [

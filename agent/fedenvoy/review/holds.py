@@ -100,7 +100,7 @@ class Holds:
     def all(self) -> tuple[Held, ...]:
         """Give what waits, and what was approved and has not been run to its end, oldest first."""
         with self._lock:
-            return self._shelf.all()
+            return self._shelf.all(self._in_hand)
 
     def in_hand(self) -> Held | None:
         """Give what the node waits for at this moment."""
@@ -132,8 +132,6 @@ class Holds:
             waits = self._in_hand == held.experiment
             if held.decision == REJECTED:
                 raise VoteError(f"{_named(held)} is rejected already")
-            if held.decision == WAITING and held.deadline <= self._clock():
-                raise VoteError(f"the time in which {_named(held)} could be decided about is over")
             if waits and vote.approve and self._changed():
                 self._woken.set()
                 raise VoteError(
@@ -158,7 +156,7 @@ class Holds:
                 self._drop(experiment)
 
     def _find(self, case: str) -> Held:
-        for held in self._shelf.all():
+        for held in self._shelf.all(self._in_hand):
             if held.id == case:
                 return held
         raise VoteError(
@@ -183,8 +181,9 @@ class Holds:
             OSError: It cannot be written down.
 
         """
+        began = time.monotonic() - self._clock()
         held = self._begin(asked, texts, changed)
-        end = time.monotonic() + held.deadline - self._clock()
+        end = began + held.deadline  # by a clock that nobody sets meanwhile
         forget = cancel.on_cancel(self._woken.set)
         try:
             while True:

@@ -43,12 +43,17 @@ class Shelf:
         self._directory = directory
         self._clock = clock
 
-    def all(self) -> tuple[Held, ...]:
-        """Give everything that is there and whose time is not over, oldest first; what is over is removed."""
+    def all(self, in_hand: str = "") -> tuple[Held, ...]:
+        """Give everything that is there, oldest first; what is over is removed.
+
+        Args:
+            in_hand: The name of what the node waits for at this moment, which is left alone.
+
+        """
         found = []
         for path in sorted(self._directory.glob("*.json")):
             held = _held(read_json(path))
-            if held is None or self._over(held):
+            if held is None or (self._over(held) and held.experiment != in_hand):
                 path.unlink(missing_ok=True)
                 path.with_suffix(_SHOWN).unlink(missing_ok=True)
             else:

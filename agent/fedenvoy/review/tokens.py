@@ -90,11 +90,11 @@ class Tokens:
 
     def _read(self) -> dict[str, str]:
         content = read_json(self._path)
-        if content is None and self._path.exists():
+        if content is None and not self._path.exists():
+            return {}
+        if not isinstance(content, dict):
             raise TokenError(f"{self._path} cannot be read: no token is accepted until it is removed or repaired")
-        if not isinstance(content or {}, dict):
-            raise TokenError(f"{self._path} is damaged: no token is accepted until it is removed or repaired")
-        return {str(name): str(hash_) for name, hash_ in (content or {}).items()}
+        return {str(name): str(hash_) for name, hash_ in content.items()}
 
 
 def _hash(token: str) -> str:
