@@ -176,7 +176,7 @@ class Reviewing:
             words = bounded(escape(str(error)), _MOST_WORDS)
             logger.error("the policy cannot be used, so everything waits: %s", words)  # noqa: TRY400 - one sentence
             return _Judged("hold", f"the policy cannot be used: {words}", digest)
-        return _Judged(judged.decision, f"{judged.reason}; {path.name}", policy.digest)
+        return _Judged(judged.decision, f"{judged.sentence}; {path.name}", policy.digest)
 
     def _policy_digest(self) -> str:
         """Give the digest of the policy's file as it is now, whether or not it can be understood."""
