@@ -39,6 +39,10 @@ certificate: cert/node.crt
 
 Everything that OpenFL does not know stands in one further section, `agent:`. It is strict: unknown keys are refused
 with the nearest known name, and all problems are told at once (`fedenvoy check -ec FILE` tells them without starting).
+Each of its settings can be given outside the file, too. What wins: `--set link.tries=3` on the command line, then the
+environment variable `FEDENVOY_LINK_TRIES`, then the file, then the default; texts are read as YAML. `fedenvoy config`
+prints every setting as it counts, and where it was given.
+
 Durations are seconds or `90s`, `10m`, `24h`, `7d`; sizes are bytes or `500MB`, `4GiB`.
 
 """

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedenvoy import __version__
+from fedenvoy.cli_config import config as config_command
 from fedenvoy.cli_control import COMMANDS
 from fedenvoy.cli_doctor import doctor as doctor_command
 from fedenvoy.cli_errors import Group, log_level
 from fedenvoy.cli_exit import ending_for_sure, keep_code
 from fedenvoy.cli_load import load
-from fedenvoy.cli_options import file_options, log_format_option, node_options, state_dir_option
+from fedenvoy.cli_options import file_options, log_format_option, node_options, set_option, state_dir_option
 from fedenvoy.cli_review import review as review_group
 from fedenvoy.cli_service import systemd_unit
 from fedenvoy.cli_types import DIAGRAM
@@ -43,6 +44,7 @@ def cli() -> None:
 @node_options(required=True)
 @file_options(tls_default=True)
 @state_dir_option
+@set_option
 @log_format_option
 @click.pass_context
 def start(ctx: click.Context, /, log_format: str, **arguments: Any) -> None:
@@ -76,11 +78,13 @@ for _command in COMMANDS:
     cli.add_command(_command)
 cli.add_command(review_group)
 cli.add_command(doctor_command)
+cli.add_command(config_command)
 
 
 @cli.command()
 @node_options(required=False)
 @file_options(tls_default=None)
+@set_option
 def check(**arguments: Any) -> None:
     """Check a configuration and name everything that is wrong in it; nothing is started.
 

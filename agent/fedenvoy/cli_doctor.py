@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedenvoy.cli_errors import Command
-from fedenvoy.cli_options import file_options, node_options, state_dir_option
+from fedenvoy.cli_options import file_options, node_options, set_option, state_dir_option
 from fedenvoy.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = ["doctor"]
 @node_options(required=False)
 @file_options(tls_default=True)
 @state_dir_option
+@set_option
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds for each step."
 )

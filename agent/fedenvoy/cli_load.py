@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,9 @@ def load(
         raise ConfigurationError("the current directory does not exist any more; change into the node's") from None
     director = DirectorAddress(director_host or "localhost", director_port or 1)
     name = shard_name or UNNAMED
-    config = configfile.load(config_path, shard_name=name, director=director, home=home, **arguments)
+    config = configfile.load(
+        config_path, shard_name=name, director=director, home=home, environ=os.environ, **arguments
+    )
     if state_dir is None:
         return config
     import attrs  # noqa: PLC0415 - as above

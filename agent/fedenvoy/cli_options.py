@@ -10,7 +10,7 @@ import click
 
 from fedenvoy.cli_types import HOST
 
-__all__ = ["file_options", "log_format_option", "node_options", "state_dir_option"]
+__all__ = ["file_options", "log_format_option", "node_options", "set_option", "state_dir_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 log_format_option = click.option(
@@ -21,6 +21,13 @@ log_format_option = click.option(
     help="Lines for people, or one JSON object a line.",
 )
 _PATH = click.Path(path_type=Path)
+set_option = click.option(
+    "--set",
+    "assignments",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A setting of the `agent:` section, such as link.tries=3; wins over environment variables and the file.",
+)
 state_dir_option = click.option(
     "--state-dir", type=_PATH, help="Where journal, outbox and runs live; wins over agent.state_dir."
 )

@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 import pytest
 from fedenvoy.config import AgentSettings, ArchiveSettings, LinkSettings, RequirementsSettings, ReviewSettings
-from fedenvoy.configfile.agent_section import read_agent, setting_names
+from fedenvoy.configfile.agent_section import read_agent
 from fedenvoy.configfile.findings import Findings
+from fedenvoy.configfile.names import setting_names
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st

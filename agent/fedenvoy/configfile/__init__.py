@@ -6,8 +6,9 @@ Everything wrong is told at once. Nothing here opens a connection or imports a s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -17,6 +18,8 @@ from fedenvoy.config import AgentSettings, DirectorAddress, NodeConfig
 from fedenvoy.configfile import openfl_sections as sections
 from fedenvoy.configfile.findings import Findings
 from fedenvoy.configfile.foreign import look_around
+from fedenvoy.configfile.names import named
+from fedenvoy.configfile.overrides import laid_over, overrides
 from fedenvoy.configfile.reading import read_mapping
 from fedenvoy.errors import ConfigurationError
 
@@ -25,6 +28,10 @@ __all__ = ["load"]
 _log = logging.getLogger(__name__)
 _SECTIONS = ("params", "optional_plugin_components", "shard_descriptor", "agent", *sections.CERTIFICATES)
 _SITE_FILES = ("requirements.txt", "sd_requirements.txt")
+
+
+def _nobody(_name: str, _origin: str) -> None:
+    """Hear of an origin, and do nothing."""
 
 
 def load(
@@ -38,6 +45,9 @@ def load(
     certificate: Path | None,
     home: Path,
     warn: Callable[[str], None] = _log.warning,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    assignments: Sequence[str] = (),
+    trace: Callable[[str, str], None] = _nobody,
 ) -> NodeConfig:
     """Read a configuration file and complete it with what the command line says.
 
@@ -51,6 +61,9 @@ def load(
         certificate: This node's certificate.
         home: Absolute; the directory that the agent was started in.
         warn: Takes a sentence for each thing that is read, but surely not as it was meant.
+        environ: The environment variables; `FEDENVOY_...` win over the file.
+        assignments: `NAME=VALUE` for settings of the `agent:` section; they win over both.
+        trace: Is told of each setting of that section that was given, and where.
 
     Returns:
         The whole configuration, checked. `agent.requirements.site` is the file that applies, or None for none.
@@ -68,10 +81,17 @@ def load(
     params = sections.read_params(document.get("params"), found)
     monitor = sections.read_monitor(document.get("optional_plugin_components"), found)
     shard = sections.read_shard(document.get("shard_descriptor"), found)
-    named = sections.read_certificates(document, found)
-    agent = _agent(document.get("agent"), file, home, params, found)
-    given = {"root_certificate": root_certificate, "private_key": private_key, "certificate": certificate}
-    files = {name: _absolute(given[name] or named.get(name), home) for name in given}
+    in_file = sections.read_certificates(document, found)
+    section = sections.section(document.get("agent"), "agent", found)
+    given = list(overrides(environ, assignments, found))
+    for name in named(section):
+        trace(name, str(path))
+    for override in given:
+        trace(override.name, override.origin)
+    origins = {override.name: override.origin for override in given}
+    agent = _agent(laid_over(section, given, found), file, home, origins=origins, params=params, found=found)
+    told = {"root_certificate": root_certificate, "private_key": private_key, "certificate": certificate}
+    files = {name: _absolute(told[name] or in_file.get(name), home) for name in told}
     if tls is None:
         tls = any(files.values())
     link = None
@@ -100,14 +120,21 @@ def _absolute(path: Path | str | None, home: Path) -> Path | None:
     return None if path is None else home / path
 
 
-def _agent(value: object, file: Path, home: Path, params: sections.Params, found: Findings) -> AgentSettings:
+def _agent(
+    section: Mapping[Any, Any],
+    file: Path,
+    home: Path,
+    *,
+    origins: Mapping[str, str],
+    params: sections.Params,
+    found: Findings,
+) -> AgentSettings:
     """Read the `agent:` section, and settle what depends on the rest of the file."""
-    section = sections.section(value, "agent", found)
     settings = AgentSettings(home=home)
     if section:
         from fedenvoy.configfile.agent_section import read_agent  # noqa: PLC0415 - cattrs is slow to import
 
-        settings = read_agent(section, home=home, found=found)
+        settings = read_agent(section, home=home, found=found, origins=origins)
     review = section.get("review")
     chosen = isinstance(review, Mapping) and review.get("mode") is not None
     if not chosen and params.review_experiment:

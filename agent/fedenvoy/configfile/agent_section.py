@@ -7,6 +7,7 @@ and memory, so this module is imported only for a file that has such a section.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,13 +34,14 @@ from fedenvoy.config import (
 from fedenvoy.configfile import rules
 from fedenvoy.configfile.findings import nearest, shorten
 from fedenvoy.configfile.listening import listener
+from fedenvoy.configfile.names import inner_section, setting_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedenvoy.configfile.findings import Findings
 
-__all__ = ["read_agent", "setting_names"]
+__all__ = ["read_agent"]
 
 _CALLBACK = "; a callback is given in Python: Envoy(review_plan_callback=...)"
 
@@ -141,33 +143,22 @@ def _table(home: Path) -> Mapping[type, Mapping[str, rules.Rule[Any]]]:
     }
 
 
-def read_agent(section: Mapping[Any, Any], *, home: Path, found: Findings) -> AgentSettings:
+def read_agent(
+    section: Mapping[Any, Any], *, home: Path, found: Findings, origins: Mapping[str, str] = MappingProxyType({})
+) -> AgentSettings:
     """Turn the section into settings; problems go into `found`, and the defaults come back in their place.
 
-    A setting or section with nothing behind it keeps its default. Relative paths begin at `home`.
+    A setting or section with nothing behind it keeps its default. Relative paths begin at `home`. `origins` says where
+    each setting that does not stand in the file was given.
     """
     structure = _structurer(Converter(detailed_validation=True), AgentSettings, _table(home))
     try:
         settings: AgentSettings = structure(section)
     except ClassValidationError as error:
         for where, value, expected in _explain(error, "agent", section):
-            found.problem(where, value, expected)
+            found.problem(where, value, expected, source=origins.get(where, ""))
         return AgentSettings(home=home)
     return settings if section.get("home") is not None else attrs.evolve(settings, home=home)
-
-
-def setting_names(cls: Any = AgentSettings, prefix: str = "agent") -> Iterator[str]:
-    """Give the dotted name of every setting."""
-    for attribute in attrs.fields(cls):
-        inner = _section_class(attribute)
-        name = f"{prefix}.{attribute.name}"
-        yield from (name,) if inner is None else setting_names(inner, name)
-
-
-def _section_class(attribute: Any) -> Any:
-    """Give the class of an attribute that is a section of its own, else None."""
-    factory = getattr(attribute.default, "factory", None)
-    return factory if isinstance(factory, type) and attrs.has(factory) else None
 
 
 def _structurer(
@@ -175,7 +166,7 @@ def _structurer(
 ) -> Callable[[object], Any]:
     overrides: dict[str, Any] = {}
     for attribute in attrs.fields(cls):
-        inner = _section_class(attribute)
+        inner = inner_section(attribute)
         read = table[cls][attribute.name] if inner is None else _structurer(converter, inner, table)
         overrides[attribute.name] = override(struct_hook=_unless_empty(attribute, read))
     build = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)

@@ -27,9 +27,9 @@ class Findings:
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
-    def problem(self, setting: str, value: object, expected: str) -> None:
-        """Note that a setting's value cannot be used, and what was expected."""
-        self.problems.append(f"{self.source}: {setting}: {show(value)}: {expected}")
+    def problem(self, setting: str, value: object, expected: str, *, source: str = "") -> None:
+        """Note that a setting's value cannot be used, and what was expected; `source` where it is not the file's."""
+        self.problems.append(f"{source or self.source}: {setting}: {show(value)}: {expected}")
 
     def missing(self, setting: str, expected: str) -> None:
         """Note that a setting is not there, and what was expected."""

@@ -16,7 +16,7 @@ from fedenvoy.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["parse_mapping", "read_mapping"]
+__all__ = ["parse_mapping", "parse_value", "read_mapping"]
 
 _LIMIT = 2**20
 _TAG = "tag:yaml.org,2002:"
@@ -122,6 +122,14 @@ def parse_mapping(text: str, source: str, sections: str = "sections such as `sha
             f"{'list' if isinstance(document, list) else 'single value'}"
         )
     return document
+
+
+def parse_value(text: str) -> object:
+    """Read one value as a file would hold it; what is no YAML is taken as it stands."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - as above
+    except (ValueError, TypeError, OverflowError, RecursionError, yaml.YAMLError):
+        return text
 
 
 def _text(path: Path, source: str) -> str:
