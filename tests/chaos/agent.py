@@ -50,6 +50,7 @@ def environment(place: Place, **more: str) -> dict[str, str]:
     sources = [source_path(), str(TESTS)]
     return {
         **os.environ,
+        "UV_FIND_LINKS": str(place.links),
         "PYTHONPATH": os.pathsep.join(filter(None, sources)),
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(place.tmp),

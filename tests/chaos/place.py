@@ -125,7 +125,7 @@ class Place:
                 member = tarfile.TarInfo(f"gate_{package}-1.0/{file}")
                 member.size = len(text.encode())
                 packed.addfile(member, io.BytesIO(text.encode()))
-        return f"--no-index\n--find-links {self.links}\ngate-{name}==1.0\n"
+        return f"--no-index\ngate-{name}==1.0\n"
 
     def open_gate(self, name: str) -> None:
         """Let an experiment go on."""

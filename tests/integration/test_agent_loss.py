@@ -187,7 +187,9 @@ NOTICED = {E.DIRECTOR_LOST, E.REGISTRATION_FAILED, E.POLL_FAILED, E.REPORT_FAILE
 
 
 @pytest.mark.parametrize("state", STATES, ids=str)
-def test_B1_an_outage_in_each_state_ends_idle_or_with_the_experiment_done(tmp_path: Path, state: State) -> None:
+def test_B1_an_outage_in_each_state_ends_idle_or_with_the_experiment_done(
+    tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, gate = gated(tmp_path)
     reviewed = threading.Event()
     with SandboxDirector(period=1.0, reoffers=True) as director:
@@ -199,8 +201,8 @@ def test_B1_an_outage_in_each_state_ends_idle_or_with_the_experiment_done(tmp_pa
             elif state is S.DISCONNECTED:
                 relay.cut()
             elif state is S.INSTALLING_REQUIREMENTS:
-                fifo = tmp_path / "requirements-gate"
-                data = slow_install(tmp_path, data, fifo)
+                monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "links"))
+                data = slow_install(tmp_path / "links", data)
             elif state is S.REPORTING:
                 director.offer("exp", archive("def run(*_):\n    raise ValueError('no')\n"), to=["node-1"])
                 hold = director.hold("SetExperimentFailed", 1)
@@ -231,7 +233,8 @@ def test_B1_an_outage_in_each_state_ends_idle_or_with_the_experiment_done(tmp_pa
                 relay.restore()
                 reviewed.set()
                 gate.touch()
-                (tmp_path / "requirements-gate").touch()
+                if state is S.INSTALLING_REQUIREMENTS:
+                    (tmp_path / "links" / "gate").touch()
                 if state in {S.REVIEWING_PLAN, S.INSTALLING_REQUIREMENTS, S.TRAINING}:
                     node.wait_event(E.TRAINING_FINISHED, 40)
                     node.wait_event(E.REPORT_DELIVERED, 40)
@@ -242,16 +245,16 @@ def test_B1_an_outage_in_each_state_ends_idle_or_with_the_experiment_done(tmp_pa
                 assert node.count(E.TRAINING_FINISHED) <= 1
 
 
-def slow_install(tmp_path: Path, data: bytes, gate: Path) -> bytes:
-    """The same experiment with a requirement whose build waits for a file."""
+def slow_install(links: Path, data: bytes) -> bytes:
+    """The same experiment with a requirement whose build waits for a file beside it."""
     import io
     import zipfile
 
-    source = tmp_path / "slow-package"
-    source.mkdir()
+    source = links / "slow-package"
+    source.mkdir(parents=True)
     build = (
         "import pathlib, time\nfrom setuptools import setup\n"
-        f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)\n"
+        f"while not pathlib.Path({str(links / 'gate')!r}).exists(): time.sleep(0.05)\n"
         "setup(name='slow-package', version='1.0', py_modules=[])\n"
     )
     (source / "setup.py").write_text(build, encoding="utf-8")
@@ -260,13 +263,11 @@ def slow_install(tmp_path: Path, data: bytes, gate: Path) -> bytes:
     )
     import tarfile
 
-    links = tmp_path / "links"
-    links.mkdir()
     with tarfile.open(links / "slow_package-1.0.tar.gz", "w:gz") as sdist:
         sdist.add(source, "slow_package-1.0")
     buffer = io.BytesIO(data)
     with zipfile.ZipFile(buffer, "a") as zipped:
-        zipped.writestr("requirements.txt", f"--find-links {links}\nslow-package==1.0\n")
+        zipped.writestr("requirements.txt", "slow-package==1.0\n")
     return buffer.getvalue()
 
 

@@ -250,14 +250,15 @@ def test_a_disk_that_is_full_at_the_start_is_one_sentence(disk: Path) -> None:
 
 @pytest.mark.parametrize("where", ["download", "unpacking", "installation"])
 def test_B38_an_experiment_that_fills_the_disk_is_a_failed_experiment_and_not_the_agent_s_end(
-    tmp_path: Path, disk: Path, where: str
+    tmp_path: Path, disk: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk is the one that the journal lies on, too."""
     if where == "installation":
         wheels = tmp_path / "wheels"
         wheels.mkdir()
         make_wheel(wheels, "big_package", "1.0", f"DATA = {os.urandom(2 * MEGABYTE).hex()!r}")
-        data = archive(requirements=f"--no-index\n--find-links {wheels}\nbig-package==1.0\n")
+        monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
+        data = archive(requirements="--no-index\nbig-package==1.0\n")
     else:
         size = 4 * MEGABYTE if where == "download" else 1400_000
         data = archive(**{"data.bin": os.urandom(size // 2).hex()})

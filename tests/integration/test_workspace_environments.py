@@ -161,8 +161,8 @@ def test_the_nodes_packages_come_behind_the_environments_own(node: Node, tmp_pat
 
 
 def test_B29_what_exists_nowhere_fails_at_once_with_the_installers_words(node: Node, tmp_path: Path) -> None:
-    (tmp_path / "index").mkdir()
-    error = node.failure(f"--no-index\n--find-links {tmp_path}/index\nno-such-pkg-xyz==0.1.dev0", pause=3600)
+    (node.workspace / "index").mkdir()
+    error = node.failure("--no-index\n--find-links index\nno-such-pkg-xyz==0.1.dev0", pause=3600)
     assert error.kind == "resolution"
     assert "no-such-pkg-xyz" in str(error)
     assert "no-such-pkg-xyz==0.1.dev0" in error.tail

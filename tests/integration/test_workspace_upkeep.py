@@ -7,12 +7,13 @@ import os
 import signal
 import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fedenvoy.cancel import Cancel
-from fedenvoy.config import RequirementsSettings
+from fedenvoy.config import RequirementsSettings, SandboxSettings
 from fedenvoy.ports import EngineNeeds
 from fedenvoy.processes import members
 from fedenvoy.testing import SandboxDirector
@@ -46,6 +47,23 @@ def age(place: Path, days: float) -> None:
     then = place.lstat().st_mtime - days * DAY
     for path in (place, *place.parent.glob(f"{place.name}.*")):
         os.utime(path, (then, then))
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody has locked a file."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 # Removal
@@ -126,20 +144,25 @@ def test_who_asks_while_it_is_being_removed_gets_a_new_one(node: Node) -> None:
     assert version(built[0], "alpha") == "1.0"
 
 
-def test_a_running_experiment_keeps_its_environment(tmp_path: Path, wheels: Path) -> None:
+def test_a_running_experiment_keeps_its_environment(
+    tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = """
 import pathlib, time
 def run(shard, devices, plan):
     while not pathlib.Path(GATE).exists():
         time.sleep(0.02)
 """.replace("GATE", repr(str(tmp_path / "gate")))
-    wanted = f"--no-index\n--find-links {wheels}\nalpha==1.0\n"
+    monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
+    wanted = "--no-index\nalpha==1.0\n"
     with SandboxDirector() as director:
         director.offer("exp", archive(code, requirements=wanted), to=["node-1"])
-        with running(config(director.address, tmp_path / "state")) as node:
+        settings = config(director.address, tmp_path / "state", agent__sandbox=SandboxSettings(read=(tmp_path,)))
+        with running(settings) as node:
             node.wait_state(S.TRAINING)
             root = tmp_path / "state" / "environments"
             (place,) = [path for path in root.iterdir() if path.is_dir()]
+            wait_until(lambda: is_held(place.with_suffix(".used")))
             age(place, 31)
             assert prune(root, 30 * DAY) == ()
             (tmp_path / "gate").touch()
@@ -201,10 +224,11 @@ def test_B83_uv_killed_while_it_builds_takes_its_builders_with_it(node: Node, tm
 
 @pytest.mark.parametrize("command", [pytest.param("venv", marks=pytest.mark.nightly), "pip"])
 def test_B83_a_node_whose_uv_is_killed_reports_once_and_goes_on(
-    tmp_path: Path, wheels: Path, command: str, uv_dies: Callable[[str], None]
+    tmp_path: Path, wheels: Path, command: str, uv_dies: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uv_dies(command)
-    wanted = f"--no-index\n--find-links {wheels}\nalpha==1.0\n"
+    monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
+    wanted = "--no-index\nalpha==1.0\n"
     with SandboxDirector() as director:
         director.offer("exp", archive(requirements=wanted), to=["node-1"])
         with running(config(director.address, tmp_path / "state")) as node:
@@ -236,7 +260,9 @@ def test_what_this_node_must_mend_is_told_apart(node: Node, tmp_path: Path) -> N
 def site(tmp_path: Path, node: Node) -> Path:
     """Give a site's interpreter with an engine in it, which its wheels do not hold; it needs alpha before 2."""
     wheel(tmp_path / "engine", "engine", "1.6", "alpha<2; python_version > '3'\nRequires-Dist: zeta; extra == 'more'")
-    python = node.build(f"engine==1.6\n--find-links {tmp_path / 'engine'}")
+    node.environ["UV_FIND_LINKS"] += f",{tmp_path / 'engine'}"
+    python = node.build("engine==1.6")
+    node.environ["UV_FIND_LINKS"] = str(tmp_path / "wheels")
     site = tmp_path / "site.txt"
     site.write_text(f"--no-index\n--find-links {tmp_path / 'wheels'}\nprotobuf\n")
     return python

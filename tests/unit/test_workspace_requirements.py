@@ -28,10 +28,15 @@ def test_B30_other_files_of_the_archive_are_included_wherever_they_lie(tmp_path:
 
 def test_paths_of_the_archive_become_absolute(tmp_path: Path) -> None:
     text = "--find-links wheels --index-url https://example.org\n./lib/a.whl\n"
-    text += "b @ lib/b.whl ; python_version > '3'\nc[d]==1\n"
+    text += "b @ lib/b.whl ; python_version > '3'\nc[d]==1\n./lib/d.whl --hash=sha256:00\n"
     assert expanded(tmp_path, text) == Requirements(
         options=(f"--find-links {tmp_path}/wheels", "--index-url https://example.org"),
-        lines=(f"{tmp_path}/lib/a.whl", f"b @ {tmp_path}/lib/b.whl ; python_version > '3'", "c[d]==1"),
+        lines=(
+            f"{tmp_path}/lib/a.whl",
+            f"b @ {tmp_path}/lib/b.whl ; python_version > '3'",
+            "c[d]==1",
+            f"{tmp_path}/lib/d.whl --hash=sha256:00",
+        ),
     )
 
 
@@ -52,6 +57,10 @@ def test_paths_of_the_archive_become_absolute(tmp_path: Path) -> None:
         ("/lib/a.whl", "outside the experiment's archive"),
         ("a @ /lib/a.whl", "outside the experiment's archive"),
         ("--find-links ../wheels", "outside the experiment's archive"),
+        ("--find-links /srv/wheels", "outside the experiment's archive"),
+        ("git+https://example.org/x", "no hash binds"),
+        ("x[y] @ git+ssh://git@example.org/x@main ; python_version > '3'", "no hash binds"),
+        ("b @ ../b.whl --hash=sha256:00", "outside the experiment's archive"),
         ("--index-url https://example.org/${SECRET_TOKEN}", "variable of this node's environment"),
         ("-r self.txt", "include more than"),
         ("--index-url 'x", "cannot be read"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from fedenvoy_statecharts import Event
 
 from fedenvoy.app.gpus import UnfitError
-from fedenvoy.app.reviewing import Reviewing, case_of, lock_of
+from fedenvoy.app.reviewing import Reviewing, case_of
 from fedenvoy.app.run import ARCHIVE, WORKSPACE, Run, disk_or_environment
 from fedenvoy.app.site import Site
 from fedenvoy.calls import CallError, CallKind
@@ -71,13 +71,13 @@ class Fetching:
         except ArchiveError as error:
             self.failed(error, error.code)
         except RequirementsError as error:
-            self.failed(error, error.kind)
+            self.failed(error, error.kind, error.tail)
         except ValueError as error:
             self.failed(error, "plan")
         except OSError as error:
             self.failed(error, disk_or_environment(error))
 
-    def failed(self, error: Exception, code: str = "environment") -> None:
+    def failed(self, error: Exception, code: str = "environment", detail: str = "") -> None:
         """Post that the experiment cannot be used."""
         self._run.make_room(code)
         self._post(
@@ -86,6 +86,7 @@ class Fetching:
                 scopes=self._command.scopes,
                 text=str(error),
                 code=code,
+                detail=detail,
                 digest=self._digest,
             )
         )
@@ -107,8 +108,9 @@ class Fetching:
         engine.check(files.plan, files.workspace)
         self._run.files, self._run.engine = files, engine
         install = self._install_wanted(files, engine)
-        lock = lock_of(files, install=install)
-        case = case_of(self._command.experiment, files, engine, lock)
+        if install and self._site.reviews:
+            self._run.locked = self._site.lock(files, engine, cancel)
+        case = case_of(self._command.experiment, files, engine, self._run.locked)
         decision = Reviewing(self._site).decide(case, files.archive, cancel)
         if not decision.approved:
             return Problem(
@@ -122,13 +124,13 @@ class Fetching:
             engine=engine.name,
             install=install,
             reviewer=decision.words,
-            lock=lock.digest if decision.words else "",
+            lock=case.lock_digest if decision.words else "",
             policy=decision.policy,
         )
 
     def _install_wanted(self, files: ExperimentFiles, engine: Engine) -> bool:
         """Whether an environment must be built: the site allows it, and somebody needs something that is not there."""
-        if not self._site.config.install_requirements:
+        if not self._site.installs:
             return False
         if files.requirements:
             return True

@@ -9,8 +9,9 @@ import hashlib
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import frozen
 
 from fedenvoy.app.site import Site
 from fedenvoy.cancel import Cancel
@@ -22,7 +23,10 @@ from fedenvoy.review.case import PastRun, ReviewCase
 from fedenvoy.review.held import APPROVED, WAITING, Held
 from fedenvoy.review.showing import shown
 
-__all__ = ["Decision", "Lock", "Reviewing", "case_of", "lock_of"]
+if TYPE_CHECKING:
+    from fedenvoy.workspace.environments import Locked
+
+__all__ = ["Decision", "Reviewing", "case_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,24 +46,7 @@ class Decision:
     """Digest of the policy that had a part in it; empty where none had."""
 
 
-@frozen
-class Lock:
-    """The requirements of one run, to the last distribution."""
-
-    text: str = field(default="", repr=False)
-    """What would be installed; empty where nothing is."""
-    digest: str = ""
-    """Its SHA-256, hexadecimal; empty likewise."""
-
-
-def lock_of(files: ExperimentFiles, *, install: bool) -> Lock:
-    """Give what is approved with an experiment of its requirements."""
-    if not install or not files.requirements:
-        return Lock()
-    return Lock(files.requirements, hashlib.sha256(files.requirements.encode("utf-8", "surrogatepass")).hexdigest())
-
-
-def case_of(experiment: str, files: ExperimentFiles, engine: Engine, lock: Lock) -> ReviewCase:
+def case_of(experiment: str, files: ExperimentFiles, engine: Engine, locked: Locked | None) -> ReviewCase:
     """Gather what is known of an experiment before any of it runs."""
     return ReviewCase(
         experiment=experiment,
@@ -69,8 +56,8 @@ def case_of(experiment: str, files: ExperimentFiles, engine: Engine, lock: Lock)
         plan_path=files.plan_path,
         workspace=files.workspace,
         requirements=files.requirements,
-        lock=lock.text,
-        lock_digest=lock.digest,
+        lock="" if locked is None else locked.text,
+        lock_digest="" if locked is None else locked.digest,
         engine=engine.name,
         received_at=time.time(),
     )

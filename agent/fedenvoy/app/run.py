@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedenvoy.app.jobs import Job
 from fedenvoy.cancel import Cancel
 from fedenvoy.errors import DISK_FULL
 from fedenvoy.ports import Engine, ExperimentFiles
 from fedenvoy.workspace.runs import remove_run
+
+if TYPE_CHECKING:
+    from fedenvoy.workspace.environments import Locked
 
 __all__ = ["ARCHIVE", "WORKSPACE", "Run", "disk_or_environment"]
 
@@ -27,6 +31,7 @@ class Run:
         directory: Where all of it lies.
         files: The archive after intake.
         engine: What runs it.
+        locked: Its locked requirements, as they lay before policy and people; None: they had no part in it.
         reviewed: Whether somebody, or a policy, decided that it may run.
         python: The interpreter of its environment; None: the node's own.
         watch: The background poll that ends with it.
@@ -39,6 +44,7 @@ class Run:
     directory: Path | None = None
     files: ExperimentFiles | None = None
     engine: Engine | None = None
+    locked: Locked | None = None
     reviewed: bool = False
     python: Path | None = None
     watch: Job | None = None

@@ -27,10 +27,6 @@ _ORPHANED = "aggregator"
 """The child's code for: nobody drives this run any more."""
 
 
-def _not_its_fault(kind: str) -> str:
-    return "environment" if kind in {"resolution", "other"} else kind
-
-
 class Preparing:
     """The work of one `Prepare` command.
 
@@ -54,17 +50,9 @@ class Preparing:
         assert run.files is not None
         assert run.engine is not None
         try:
-            run.python = self._site.environments.build(
-                requirements=run.files.requirements,
-                site=self._site.requirements,
-                needs=run.engine.needs(run.files.plan),
-                workspace=run.files.workspace,
-                inherit=self._site.inherit,
-                cancel=cancel,
-            )
+            run.python = self._site.build(run.files, run.engine, run.locked, cancel)
         except RequirementsError as error:
-            own = bool(run.files.requirements)  # else what cannot be installed is the site's or the engine's
-            self.failed(error, error.kind if own else _not_its_fault(error.kind), error.tail)
+            self.failed(error, error.kind, error.tail)
         except OSError as error:
             self.failed(error, disk_or_environment(error))
         else:

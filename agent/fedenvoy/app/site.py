@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,9 @@ from fedenvoy.ports import EngineNeeds, ExperimentFiles, RunSpec
 
 if TYPE_CHECKING:
     from fedenvoy.app.gpus import Gpus
+    from fedenvoy.ports import Engine
     from fedenvoy.review.holds import Holds
-    from fedenvoy.workspace.environments import Environments
+    from fedenvoy.workspace.environments import Environments, Locked
 
 __all__ = ["Site", "node_directory", "state_root"]
 
@@ -81,7 +83,8 @@ class Site:
         self.root = state_root(config, environ)
         self.node_dir = node_directory(config, environ)
         self.python = config.agent.python or Path(sys.executable)
-        self.requirements = config.agent.requirements.site if config.install_requirements else None
+        self.installs = config.install_requirements and config.agent.requirements.mode != "off"
+        self.requirements = config.agent.requirements.site if self.installs else None
         self.gpus: Gpus | None = None
         """The node's GPUs; set where the node is built, so that a site can be had without any."""
 
@@ -90,7 +93,55 @@ class Site:
         """The environments built on this machine; uv is not looked for until one is wanted."""
         from fedenvoy.workspace.environments import Environments  # noqa: PLC0415
 
-        return Environments(self.root, self.config.agent.requirements, self.config.agent.python)
+        settings = self.config.agent.requirements
+        return Environments(
+            self.root, settings, self.config.agent.python, environ=self.environ, confine=self.confining.run
+        )
+
+    def lock(self, files: ExperimentFiles, engine: Engine, cancel: Cancel) -> Locked:
+        """Say what would be installed for an experiment; raises RequirementsError, which names whose fault it is."""
+        with self._blaming(files):
+            return self.environments.lock(
+                requirements=files.requirements,
+                site=self.requirements,
+                needs=engine.needs(files.plan),
+                workspace=files.workspace,
+                inherit=self.inherit,
+                cancel=cancel,
+            )
+
+    def build(self, files: ExperimentFiles, engine: Engine, locked: Locked | None, cancel: Cancel) -> Path:
+        """Give the interpreter of an experiment's environment; raises as `lock`.
+
+        Args:
+            files: The experiment's.
+            engine: Its engine.
+            locked: What was approved, if anybody was asked.
+            cancel: Kills the installer.
+
+        """
+        with self._blaming(files):
+            return self.environments.build(
+                requirements=files.requirements,
+                site=self.requirements,
+                needs=engine.needs(files.plan),
+                workspace=files.workspace,
+                inherit=self.inherit,
+                cancel=cancel,
+                locked=locked,
+            )
+
+    @contextmanager
+    def _blaming(self, files: ExperimentFiles) -> Iterator[None]:
+        """Take the blame where the experiment asks for nothing: what cannot be had is the site's or the engine's."""
+        from fedenvoy.workspace.environments import RequirementsError  # noqa: PLC0415 - as above
+
+        try:
+            yield
+        except RequirementsError as error:
+            if files.requirements or error.kind not in {"resolution", "other", "refused"}:
+                raise
+            raise RequirementsError(str(error), "environment", error.tail) from error
 
     @property
     def reviews(self) -> bool:

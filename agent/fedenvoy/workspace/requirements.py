@@ -200,7 +200,7 @@ class _Reader:
                 raise ValueError(f"{line!r} asks for an editable installation, which an experiment may not have")
             if option in _INCLUDES:
                 self._include(line, value, folder, constrain=constrain or option == "--constraint")
-            elif option == "--find-links" and "://" not in value and not Path(value).is_absolute():
+            elif option == "--find-links" and "://" not in value:
                 self.options.append(f"{option} {self._inside(line, folder / value)}")
             else:
                 self.options.append(f"{option} {value}".rstrip())

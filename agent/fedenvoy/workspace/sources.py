@@ -133,7 +133,7 @@ def _asked_in(line: str) -> Iterator[str]:
 
 def _addresses(value: str) -> Iterator[str]:
     """Give the addresses in a variable of uv's; a path of this machine is one that begins with file:."""
-    for word in value.replace(",", " ").split():
+    for word in re.split(r"[,\s]+", value.strip()) if value.strip() else ():
         name, given, address = word.partition("=")
         place = address if given and "://" not in name else word
         yield place if "://" in place else Path(place).absolute().as_uri()
