@@ -19,6 +19,8 @@ __all__ = ["DeviceLocks", "LockedError", "default_directory"]
 _COMMON = Path("/run/lock")
 _FOR_EVERYBODY = 0o1777
 _READABLE = 0o644
+_HOW = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A link is not followed, and what is no file, a pipe for example, is not waited for."""
 
 
 class LockedError(Exception):
@@ -72,7 +74,7 @@ class DeviceLocks:
         found = []
         for name in dict.fromkeys(names):
             try:
-                descriptor = os.open(self._directory / _file(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                descriptor = os.open(self._directory / _file(name), _HOW)
             except OSError:
                 continue
             try:
@@ -89,11 +91,11 @@ class DeviceLocks:
             self._directory.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):
                 self._directory.chmod(_FOR_EVERYBODY)
-        path, always = self._directory / _file(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        path = self._directory / _file(name)
         try:
-            descriptor = os.open(path, always | os.O_CREAT | os.O_EXCL, _READABLE)
+            descriptor = os.open(path, _HOW | os.O_CREAT | os.O_EXCL, _READABLE)
         except FileExistsError:
-            descriptor = os.open(path, always)
+            descriptor = os.open(path, _HOW)
         else:
             os.fchmod(descriptor, _READABLE)  # whatever the umask
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
