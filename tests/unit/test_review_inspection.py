@@ -123,6 +123,16 @@ def test_too_many_files_are_said_to_be_too_many(workspace: Path, monkeypatch: py
     assert "Not complete" in found.text()
 
 
+def test_what_uses_up_the_budget_hides_nothing_behind_it(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "STEPS", 2000)
+    (workspace / "a.txt").write_bytes(b"N0" * 3000)  # such a text is a pickle without end, and no file is named so
+    (workspace / "b.dat").write_bytes(touches(workspace / "canary", 0))
+    found = inspect(workspace)
+    assert [one.place for one in found.pickles] == ["a.txt"]
+    assert "opcodes" in found.pickles[0].problem
+    assert found.problems == ("pickles were not looked for in all files: it has more opcodes than are looked at",)
+
+
 def test_text_is_safe_to_print_and_json_is_json(workspace: Path) -> None:
     (workspace / "a\u202eb.py").write_text("import os\n")
     (workspace / "tasks.pkl").write_bytes(carried())

@@ -206,6 +206,17 @@ def test_a_bomb_is_given_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bool(found.problem) == (name not in HARMLESS)
 
 
+def test_what_is_more_than_is_looked_at_is_told_whatever_it_is_called(
+    monkeypatch: pytest.MonkeyPatch, canary: Path
+) -> None:
+    call = touches(canary, 0)
+    monkeypatch.setattr(following, "OBJECTS", 1000)
+    monkeypatch.setattr(following, "PART_READ", 1000)
+    for before in (b"(" * 2000, b"V" + b"x" * 2000 + b"\n0", b"X" + struct.pack("<I", 2000) + b"x" * 2000):
+        (found,) = look(before + call, named=False)
+        assert found.problem
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", sorted(bombs(1)))
 def test_a_bomb_costs_little_time_and_memory(name: str) -> None:
@@ -289,7 +300,7 @@ def mapped(module: str, name: str, protocol: int) -> str:
 
     if protocol < 3:
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-    return f"{module}.{name}"
+    return f"{module}.{name}" if name else module
 
 
 def check(data: bytes) -> None:

@@ -13,7 +13,7 @@ import time
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import Counter
 from collections.abc import Callable
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, NoReturn
 
 from attrs import frozen
 
@@ -57,19 +57,25 @@ class Budget:
     def __init__(self, steps: int, seconds: float) -> None:
         self._steps = steps
         self._end = time.monotonic() + seconds
+        self.spent = ""
+        """Why no more is looked at; empty as long as there is something left."""
 
     def step(self) -> None:
         """Count one opcode; raises Spent when it is one too many."""
         self._steps -= 1
         if self._steps < 0:
-            raise Spent("it has more opcodes than are looked at")
+            self._raise("it has more opcodes than are looked at")
         if self._steps % 4096 == 0:
             self.check()
 
     def check(self) -> None:
         """Raise Spent when the time is over."""
         if time.monotonic() > self._end:
-            raise Spent("the time for looking at it was over")
+            self._raise("the time for looking at it was over")
+
+    def _raise(self, why: str) -> NoReturn:
+        self.spent = why
+        raise Spent(why)
 
 
 @frozen
@@ -102,6 +108,8 @@ class Followed:
     """Words for what the code that it carries names."""
     problem: str = ""
     """Why it could not be followed to its end; empty when it was."""
+    limited: bool = False
+    """Whether that is because it is more than is looked at, and not because it breaks off."""
 
     @property
     def acts(self) -> bool:
@@ -175,7 +183,7 @@ def follow(raw: IO[bytes], size: int, budget: Budget, inside: Inside) -> Followe
     """
     source, machine = _Readable(raw, size, budget), _Machine(inside)
     start = position = raw.tell()
-    problem = ""
+    problem, limited = "", False
     try:
         budget.check()
         for opcode, argument, at in pickletools.genops(source):  # type: ignore[arg-type]  # it reads, tells and no more
@@ -183,11 +191,12 @@ def follow(raw: IO[bytes], size: int, budget: Budget, inside: Inside) -> Followe
             position = start if at is None else at
             machine.take(opcode.name, argument, position)
     except Spent as spent:
-        problem = f"not followed beyond byte {position}: {spent}"
+        problem, limited = f"not followed beyond byte {position}: {spent}", position > start
     except Exception as error:  # noqa: BLE001 - the reader's errors are of many kinds, and all mean that it breaks off
-        what = f"a part of {source.passed_over} bytes is not looked at" if source.passed_over else _reason(error)
+        limited = source.passed_over > 0
+        what = f"a part of {source.passed_over} bytes is not looked at" if limited else _reason(error)
         problem = f"breaks off after byte {position}: {what}"
-    return machine.result(raw.tell() - start, problem)
+    return machine.result(raw.tell() - start, problem, limited=limited)
 
 
 def _reason(error: Exception) -> str:
@@ -220,7 +229,9 @@ class _Readable:
         return _Unread(size)
 
     def readline(self) -> bytes:
-        return self._raw.readline(PART_READ)
+        line = self._raw.readline(PART_READ)
+        self.passed_over = len(line) if len(line) == PART_READ else 0
+        return line
 
 
 class _Machine:
@@ -246,7 +257,7 @@ class _Machine:
         if len(self.stack) + len(self.memory) > OBJECTS:
             raise Spent(f"it keeps more than {OBJECTS} objects at once")
 
-    def result(self, size: int, problem: str) -> Followed:
+    def result(self, size: int, problem: str, *, limited: bool) -> Followed:
         return Followed(
             protocol=self.protocol,
             size=size,
@@ -256,6 +267,7 @@ class _Machine:
             flags=tuple(sorted(self.flags)),
             code_flags=tuple(sorted(self.code_flags)),
             problem=problem,
+            limited=limited,
         )
 
     def pop(self) -> Any:

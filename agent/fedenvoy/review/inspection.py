@@ -84,7 +84,10 @@ def inspect(workspace: Path, plan: Mapping[str, Any] | None = None, *, seconds: 
     sizes = found.sizes()
     names = list(sizes)[:FILES]
     problems = [f"{len(sizes) - FILES} of {len(sizes)} files were not looked at"] if len(sizes) > FILES else []
-    pickles = find_pickles(found, {name: sizes[name] for name in names}, plan, Budget(STEPS, seconds / 2))
+    budget = Budget(STEPS, seconds / 2)
+    pickles = find_pickles(found, {name: sizes[name] for name in names}, plan, budget)
+    if budget.spent:  # from then on nothing more was found, whatever there is
+        problems.append(f"pickles were not looked for in all files: {budget.spent}")
     holders = {one.place for one in pickles} | {one.place.partition(": ")[0] for one in pickles}
     files: list[FileFound] = []
     for name in names:

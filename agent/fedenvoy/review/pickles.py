@@ -128,7 +128,7 @@ class _Search:
     @staticmethod
     def _counts(raw: IO[bytes], start: int, followed: Followed, *, named: bool) -> bool:
         """Whether what was followed is a pickle, and not text or numbers that merely begin like one."""
-        if named:
+        if named or followed.limited:
             return True
         end = raw.tell()
         raw.seek(start)
