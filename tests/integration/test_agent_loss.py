@@ -321,7 +321,7 @@ def node_process(tmp_path: Path, port: int, *options: str) -> subprocess.Popen[s
     )
     (home / "envoy_config.yaml").write_text(
         "shard_descriptor:\n  template: my_shard.NumbersShard\n  params: {rank: 2}\n"
-        f"agent:\n  state_dir: {tmp_path / 'state'}\n  kill_grace: 2\n",
+        f"agent:\n  state_dir: {tmp_path / 'state'}\n  kill_grace: 2\n  sandbox: {{write: [..]}}\n",
         "utf-8",
     )
     command = [sys.executable, "-m", "fedenvoy", "start", "-n", "node-1", "-dh", "127.0.0.1", "-dp", str(port)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,42 @@ def version(python: Path, name: str) -> str:
     code = f"import {name}; print({name}.VERSION)"
     return subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
+
+def source(folder: Path, name: str, code: str) -> Path:
+    """Make a source distribution whose build runs `code` first, with `HERE` its directory.
+
+    Its dependencies are known only by building it, so it can be locked in no other way.
+    """
+    content = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "1.0"\ndynamic = ["dependencies"]\n',
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        "backend.py": BACKEND.replace("NAME", name).replace("CODE", repr(code)),
+    }
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as packed:
+        for file, text in content.items():
+            member = tarfile.TarInfo(f"{name}-1.0/{file}")
+            member.size = len(text.encode())
+            packed.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+BACKEND = """
+import os, zipfile
+HERE = os.path.dirname(os.path.abspath(__file__))
+exec(CODE)
+get_requires_for_build_wheel = lambda *_: []
+def build_wheel(directory, *_):
+    info = "NAME-1.0.dist-info"
+    with zipfile.ZipFile(os.path.join(directory, "NAME-1.0-py3-none-any.whl"), "w") as wheel:
+        wheel.writestr("NAME.py", "VERSION = '1.0'\\n")
+        wheel.writestr(info + "/METADATA", "Metadata-Version: 2.1\\nName: NAME\\nVersion: 1.0\\n")
+        wheel.writestr(info + "/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "/RECORD", "")
+    return "NAME-1.0-py3-none-any.whl"
+"""
 
 SLOW = """
 import os, sys, time

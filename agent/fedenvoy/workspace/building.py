@@ -62,7 +62,7 @@ def make(draft: Draft, recipe: Recipe, locked: Locked, run: Uv) -> None:
 def _install(draft: Draft, recipe: Recipe, locked: Locked, run: Uv) -> None:
     pins = read_pins(locked.text)
     own = [pin for pin in pins if pin.is_sites(recipe.workspace) and not pin.is_wheel]
-    others = [word for pin in pins if pin not in own for word in ("--no-build-package", pin.name)]
+    others = [word for pin in pins if pin not in own for word in ("--only-binary", pin.name)]
     run(*_arguments(draft, recipe, locked.text), *(others if own else ("--no-build", "--require-hashes")))
 
 

@@ -58,6 +58,14 @@ class Pin:
         path = self.requirement.removeprefix("-e ").removeprefix("file://")
         return path.startswith("/") and not path.startswith(f"{workspace}/")
 
+    def absolute(self, folder: Path) -> Pin:
+        """Give the same with a path that is relative to `folder` made absolute."""
+        editable = "-e " if self.requirement.startswith("-e ") else ""
+        path = self.requirement.removeprefix("-e ")
+        if _VERSION.match(path) or " @ " in path or "://" in path:
+            return self
+        return evolve(self, requirement=f"{editable}{folder / path}")
+
     @property
     def is_wheel(self) -> bool:
         """Whether it is installed without building: a version was resolved among wheels only."""
@@ -78,7 +86,8 @@ def read_pins(text: str) -> tuple[Pin, ...]:
             wanted_by = (name.strip() for name in names)
             pins[-1] = evolve(pins[-1], wanted_by=(*pins[-1].wanted_by, *filter(None, wanted_by)))
         elif not line.startswith("--"):
-            pins.append(Pin(bare))
+            requirement, _, wanted_by = bare.partition("# via ")
+            pins.append(Pin(requirement.strip(), (), tuple(filter(None, map(str.strip, wanted_by.split(","))))))
     return tuple(pins)
 
 

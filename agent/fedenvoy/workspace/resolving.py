@@ -48,6 +48,8 @@ def resolve(recipe: Recipe, folder: Path, run: Callable[..., None], *, build: bo
     arguments += [] if build else ["--no-build"]
     run(*arguments, *_files(recipe, folder))
     pins = with_hashes(read_pins(_read(result)), recipe.wanted.lines)
+    if recipe.site is not None:  # the paths of the archive are absolute; the site's are as they stand in its file
+        pins = tuple(pin.absolute(recipe.site.absolute().parent) for pin in pins)
     if recipe.hashes_required:
         _demand_listed(recipe, pins)
     return pins
