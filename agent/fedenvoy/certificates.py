@@ -5,17 +5,18 @@ gRPC would tell most of these mistakes as "unavailable", long after the start. N
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
+import sys
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedenvoy.config import TlsFiles
 from fedenvoy.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cryptography.x509 import Certificate
 
 __all__ = ["check", "expiry", "loaded", "validity"]
@@ -176,3 +177,14 @@ def _moment(certificate: Certificate, name: str) -> datetime:
         return aware
     naive: datetime = getattr(certificate, name)
     return naive.replace(tzinfo=timezone.utc)
+
+
+def _tell(arguments: list[str]) -> None:
+    """Print the end of each certificate of `ROLE=FILE`, seconds since the epoch, as one JSON object."""
+    files = {role: Path(path) for role, _, path in (argument.partition("=") for argument in arguments)}
+    ends = {role: expiry(path) for role, path in files.items()}
+    sys.stdout.write(json.dumps({role: end.timestamp() for role, end in ends.items() if end is not None}))
+
+
+if __name__ == "__main__":
+    _tell(sys.argv[1:])

@@ -8,13 +8,15 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from fedenvoy_statecharts import Event, State
 
+from fedenvoy import certificates
 from fedenvoy.app.connection import Connection
 from fedenvoy.app.control import controllable
 from fedenvoy.app.dispatcher import Dispatcher
@@ -22,13 +24,14 @@ from fedenvoy.app.gpus import Gpus
 from fedenvoy.app.jobs import Jobs
 from fedenvoy.app.keeper import Keeper
 from fedenvoy.app.past import carried_over, open_store
+from fedenvoy.app.renewal import CertificateEnds
 from fedenvoy.app.signals import answered
 from fedenvoy.app.site import Site
 from fedenvoy.commands import End, Record, Report
 from fedenvoy.config import NodeConfig
 from fedenvoy.core import Core, Snapshot
 from fedenvoy.devices import GpuReport
-from fedenvoy.errors import Exit
+from fedenvoy.errors import ConfigurationError, Exit
 from fedenvoy.events import DeviceReading, Forget, Message, Problem
 from fedenvoy.logs import log_transition
 from fedenvoy.loop import Loop
@@ -80,6 +83,7 @@ class Node:
         self._gpus: Gpus | None = None
         self._site: Site | None = None
         self._web: Web | None = None
+        self._certificates = CertificateEnds(config.tls)
         self._early: list[Message] = []
         self._guard = threading.RLock()  # a signal's handler may find its own thread holding it
 
@@ -105,6 +109,26 @@ class Node:
     def gpus(self) -> GpuReport:
         """The GPUs at this moment; thread-safe."""
         return self._gpus.report() if self._gpus else GpuReport()
+
+    def certificate_ends(self) -> Mapping[str, float]:
+        """Give when each certificate ends, by its role; seconds since the epoch. Thread-safe; may take a second."""
+        return self._certificates.ends()
+
+    def reconnect(self) -> None:
+        """Connect to the director anew, so that renewed certificates take effect; a run goes on. Thread-safe.
+
+        Where the files cannot be used the present link is kept, and the log says why.
+        """
+        tls, snapshot = self.config.tls, self.snapshot
+        try:
+            if tls is not None:
+                certificates.check(tls=True, **attrs.asdict(tls, recurse=False))
+        except ConfigurationError as error:
+            for problem in error.problems:
+                logger.error("the link is kept as it is: %s", problem)  # noqa: TRY400 - the sentence says it
+            return
+        text = "this node was asked to connect anew"
+        self._post(Problem(event=Event.DIRECTOR_LOST, scopes=snapshot.scopes, text=text, code="reconnect"))
 
     def stop(self) -> None:
         """Ask for an orderly end. Thread-safe, returns at once; also works before `run`."""
@@ -176,11 +200,12 @@ class Node:
         carried = carried_over(store)
         self._web = self._open_web(stack, site.node_dir, carried.reports)
         core = Core(config.agent, session=self.session, now=time.monotonic(), carried=carried)
+        jobs = Jobs()
         loop = Loop(
             core,
             persist=keeper.keep,
             dispatch=lambda c: dispatcher.dispatch(c),  # noqa: PLW0108 - made below
-            observe=self._after_step,
+            observe=partial(self._after_step, jobs),
         )
         sampler = HookSampler(self._readings, config.agent.gpu.interval) if self._readings else gpu_sampler(config)
         stack.callback(sampler.stop)
@@ -189,7 +214,6 @@ class Node:
             loop.post, is_running=lambda: loop.snapshot.training, readings=sampler.readings, age=sampler.age
         )
         stack.callback(monitor.stop, JOIN_TIMEOUT)
-        jobs = Jobs()
         stack.callback(clean_leftovers, site.node_dir, site.hosting.keep)
         stack.callback(self._end_jobs, jobs)
         connection = Connection(
@@ -222,8 +246,10 @@ class Node:
         stack.callback(web.stop)
         return web
 
-    def _after_step(self, record: Record) -> None:
+    def _after_step(self, jobs: Jobs, record: Record) -> None:
         log_transition(logger, record)
+        if record.event is Event.HEALTH_CHECKED and self._certificates.due():
+            jobs.start("certificates", self._certificates.warn, lambda _error: None)
         if self._web is not None:
             self._web.note(record)
         self._observe(record)

@@ -1,6 +1,6 @@
-"""SIGTERM and SIGINT for a node: every signal reaches it, whenever it comes and whatever its owner is busy with.
+"""SIGTERM, SIGINT and SIGHUP for a node: every signal reaches it, whenever it comes and whatever keeps its owner busy.
 
-Knows a node by two methods. Python runs a signal's handler in the main thread, once that thread gets back to Python
+Knows a node by three methods. Python runs a signal's handler in the main thread, once that thread gets back to Python
 code; one that sleeps on its mailbox or waits for a disk would answer late or never. So a thread answers that sleeps
 until Python's own C handler has written the signal's number to a socket.
 """
@@ -20,7 +20,8 @@ from fedenvoy.errors import Exit
 
 __all__ = ["Stoppable", "answered"]
 
-_ANSWERED = (signal.SIGTERM, signal.SIGINT)
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+_ANSWERED = (*_ENDING, signal.SIGHUP)
 
 
 class Stoppable(Protocol):
@@ -32,10 +33,15 @@ class Stoppable(Protocol):
     def abort(self) -> None:
         """Ask for an end at once."""
 
+    def reconnect(self) -> None:
+        """Ask for a new connection to the director."""
+
 
 @contextlib.contextmanager
 def answered(node: Stoppable) -> Iterator[None]:
     """Answer SIGTERM and SIGINT: the first stops, the second aborts, the third ends the process at once.
+
+    SIGHUP has the node connect anew, which makes renewed certificates take effect.
 
     Main thread only; what the signals did before is restored at the end of the block, unless somebody has taken them
     over within it.
@@ -66,8 +72,10 @@ def _answer(node: Stoppable, reading: socket.socket) -> None:
     count = 0
     while numbers := reading.recv(64):
         for number in numbers:
-            if number not in _ANSWERED:
-                continue  # another handler's of this process
+            if number == signal.SIGHUP:
+                node.reconnect()
+            if number not in _ENDING:
+                continue  # answered just now, or another handler's of this process
             count += 1
             if count == 1:
                 node.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,19 +87,9 @@ class Web:
                 counts=self._tally.counts,
                 use=descendants_use,
                 labels={"shard": config.shard_name, "director": config.director.target},
-                expiries=self._expiries,
+                expiries=self._node.certificate_ends,
             )
         return Page(self._exposition.text(), _METRICS)
-
-    def _expiries(self) -> Mapping[str, float]:
-        """Give the end of each certificate, read anew each time: it may have been renewed."""
-        tls = self._node.config.tls
-        if tls is None:
-            return {}
-        from fedenvoy.certificates import expiry  # noqa: PLC0415 - only where there are certificates
-
-        ends = {"certificate": expiry(tls.certificate), "root_certificate": expiry(tls.root_certificate)}
-        return {role: end.timestamp() for role, end in ends.items() if end is not None}
 
     def _health(self) -> Page:
         busy = self._node.busy_for
