@@ -1,4 +1,7 @@
-"""B57, B58: an aggregator with another name than its certificate, and one that asks for no certificate."""
+"""B57, B58: an aggregator with another name than its certificate, and one that asks for no certificate.
+
+A confined collaborator gets no certificates: there it is the agent's relay that finds out. It says the same.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 from dropin.collaborators import NETWORK, openfl_archive, stand_in
 from dropin.experiments import Told
-from fedenvoy.config import DirectorAddress, LinkSettings, NodeConfig
+from fedenvoy.config import DirectorAddress, LinkSettings, NodeConfig, ReportSettings, SandboxSettings
 from fedenvoy.testing import SandboxDirector, ThrowawayAuthority
 from fedenvoy.testing.ports import listener
 from fedenvoy_statecharts import Event, State
@@ -25,11 +28,15 @@ class Federation:
         authority: Who signs.
         director: The director.
         told: What the collaborator writes.
+        level: How its process is isolated.
 
     """
 
-    def __init__(self, authority: ThrowawayAuthority, director: SandboxDirector, told: Told, place: Path) -> None:
+    def __init__(
+        self, authority: ThrowawayAuthority, director: SandboxDirector, told: Told, place: Path, level: str
+    ) -> None:
         self.authority = authority
+        self.level = level
         self.director = director
         self.told = told
         self._place = place
@@ -48,6 +55,9 @@ class Federation:
             tls=self.authority.issue("node-1").write(self._place, "node-1"),
             install_requirements=False,
             agent__home=self._place / "home",
+            agent__isolation=self.level,
+            agent__report=ReportSettings(detail="full"),
+            agent__sandbox=SandboxSettings(write=(self.told.path.parent,)),
         )
 
     def offer(self, aggregator: SandboxDirector, **more: Any) -> int:
@@ -80,11 +90,23 @@ def authority() -> ThrowawayAuthority:
 
 
 @pytest.fixture
-def federation(authority: ThrowawayAuthority, tmp_path: Path) -> Iterator[Federation]:
+def level() -> str:
+    """How experiments are isolated, where a test does not say."""
+    return "sandbox"
+
+
+@pytest.fixture
+def federation(authority: ThrowawayAuthority, tmp_path: Path, level: str) -> Iterator[Federation]:
     with SandboxDirector(tls=authority.issue("director")) as director, Told(tmp_path / "pipe") as told:
-        yield Federation(authority, director, told, tmp_path)
+        yield Federation(authority, director, told, tmp_path, level)
 
 
+either_level = pytest.mark.parametrize("level", ["process", "sandbox"])
+by_itself = pytest.mark.parametrize("level", ["process"])
+"""Where the collaborator calls by itself; what the relay makes of such plans is in tests/integration/test_relay.py."""
+
+
+@either_level
 def test_B57_an_aggregator_with_another_name_than_its_certificate_fails_the_experiment(federation: Federation) -> None:
     federation.node_ends_with("raise AssertionError('it was called')")
     names = ["agg.example", "*.agg.example"]
@@ -108,6 +130,7 @@ def test_B57_an_aggregator_whose_certificate_is_not_accepted_fails_the_experimen
     assert f"the aggregator at localhost:{port} shows a certificate that is not accepted here: " in text
 
 
+@either_level
 @pytest.mark.parametrize("names", [["localhost"], ["other", "LOCALHOST"], []])
 def test_B57_an_aggregator_with_the_right_name_is_left_to_the_collaborator(
     federation: Federation, names: list[str]
@@ -115,7 +138,9 @@ def test_B57_an_aggregator_with_the_right_name_is_left_to_the_collaborator(
     """Without alternative names the common name counts, as it does for gRPC."""
     with SandboxDirector(tls=federation.authority.issue("localhost", names)) as aggregator:
         federation.offer(aggregator)
-        assert federation.given()["certificates"] == ["node-1-root.pem", "node-1-key.pem", "node-1-cert.pem"]
+        given = federation.given()["certificates"]
+    confined = federation.level == "sandbox"
+    assert given == ([None] * 3 if confined else ["node-1-root.pem", "node-1-key.pem", "node-1-cert.pem"])
 
 
 @pytest.mark.parametrize("names", [["other"], []])
@@ -147,6 +172,7 @@ def test_B57_an_aggregator_that_comes_late_is_looked_at_when_it_comes(federation
                 assert "made out for agg.example" in federation.director.reports[0].error_description
 
 
+@by_itself
 @pytest.mark.parametrize("disabled", [True, False])
 def test_B58_disabled_client_authentication_reaches_the_collaborator_unchanged(
     federation: Federation, disabled: bool
@@ -157,6 +183,7 @@ def test_B58_disabled_client_authentication_reaches_the_collaborator_unchanged(
     assert network == {"agg_addr": "localhost", "agg_port": port, "tls": True, "disable_client_auth": disabled}
 
 
+@by_itself
 def test_B58_what_the_collaborator_makes_of_it_is_reported(federation: Federation) -> None:
     federation.node_ends_with("raise LookupError('no common name in the peer certificate')")
     with SandboxDirector(tls=federation.authority.issue("localhost")) as aggregator:
