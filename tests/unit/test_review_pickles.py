@@ -122,6 +122,19 @@ def test_zip_files_are_looked_into_as_pytorch_writes_them(canary: Path) -> None:
     assert inside[-1].flags == ("posix",)
 
 
+def test_what_is_too_large_in_a_zip_file_is_told_but_for_numbers(monkeypatch: pytest.MonkeyPatch, canary: Path) -> None:
+    monkeypatch.setattr(pickles, "_MEMBER", 1000)
+    call = touches(canary, 0)
+    large = zipped(
+        {"a.pkl": bytes(2000), "b": b"\x80\x04" + bytes(2000), "c": b"c" + bytes(2000), "d": call + bytes(2000)}
+    )
+    found = {one.place: one for one in look(large, named=False)}
+    assert set(found) == {"file: a.pkl", "file: b", "file: d"}
+    assert found["file: d"].flags == ("posix",)
+    monkeypatch.setattr(pickles, "_UNPACKED", 1500)
+    assert "file: d" in {one.place for one in look(large, named=False) if one.problem}
+
+
 def test_arrays_of_objects_are_looked_into_as_numpy_writes_them(canary: Path) -> None:
     header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"
     data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + touches(canary)

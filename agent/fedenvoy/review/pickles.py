@@ -182,10 +182,9 @@ class _Search:
             self._add(PickleFound(place, problem=f"cannot be unpacked: {_said(error)}"))
             return
         self._unpacked += len(data)
-        if whole:
-            self._deeper(data, place, named=named)
-        else:
-            self._add(PickleFound(place, size=len(data), problem="too large to be looked into"))
+        if not whole and (named or data[0] == 0x80 or self._unpacked >= _UNPACKED):
+            self._add(PickleFound(place, size=entry.file_size, problem="too large to be looked into wholly"))
+        self._deeper(data, place, named=named)
 
     def _deeper(self, data: bytes, place: str, *, named: bool) -> None:
         """Look at what lies in another pickle or zip file."""
