@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fedenvoy.workspace import installer
@@ -171,8 +175,6 @@ def test_an_environment_is_read_only_for_whoever_runs_in_it(node: Node) -> None:
 
 
 def test_scripts_work_where_the_environment_is_at_last(node: Node, wheels: Path) -> None:
-    import zipfile
-
     wheel(wheels, "tool", "1.0")
     with zipfile.ZipFile(wheels / "tool-1.0-py3-none-any.whl", "a") as packed:
         packed.writestr("tool-1.0.dist-info/entry_points.txt", "[console_scripts]\ntool = tool:VERSION.strip\n")
@@ -185,8 +187,6 @@ def test_scripts_work_where_the_environment_is_at_last(node: Node, wheels: Path)
 def test_a_wheel_that_unpacks_to_too_much_is_stopped_and_leaves_nothing(
     node: Node, wheels: Path, tmp_path: Path
 ) -> None:
-    import zipfile
-
     wheel(wheels, "bomb", "1.0")
     with zipfile.ZipFile(wheels / "bomb-1.0-py3-none-any.whl", "a", zipfile.ZIP_DEFLATED) as packed:
         with packed.open("bomb.bin", "w", force_zip64=True) as file:
@@ -219,7 +219,7 @@ def test_the_cache_keeps_to_its_size_and_what_was_used_longest_ago_goes(node: No
 def test_offline_installs_from_a_directory_and_asks_no_index(node: Node, wheels: Path, tmp_path: Path) -> None:
     own = make_wheels(tmp_path / "own")
     wheel(wheels, "alpha", "9.0")
-    offline = {"mode": "offline", "wheels": own}
+    offline: dict[str, Any] = {"mode": "offline", "wheels": own}
     node.environ["UV_EXTRA_INDEX_URL"] = "http://127.0.0.1:9/simple"
     locked = node.lock("--extra-index-url http://127.0.0.1:9/other\nalpha", **offline)
     assert locked.text.endswith(pinned(own / "alpha-2.0-py3-none-any.whl"))
@@ -238,7 +238,7 @@ def test_hashes_required_means_all_that_the_archive_brings(node: Node, wheels: P
     def hashed(name: str) -> str:
         return pinned(wheels / f"{name}-py3-none-any.whl").replace("\\\n", "").strip()
 
-    required = {"mode": "hashes-required"}
+    required: dict[str, Any] = {"mode": "hashes-required"}
     assert "'alpha==1.0' carries no hash" in str(node.failure("alpha==1.0", **required))
     error = node.failure(hashed("beta-1.0"), **required)
     assert (error.kind, "alpha==1.0 (beta need it) is not listed" in str(error)) == ("refused", True)
@@ -313,19 +313,42 @@ def test_the_first_listed_index_is_the_one_that_is_asked(node: Node, wheels: Pat
     assert version(node.build("beta", indexes=listed), "alpha") == "1.0", "the directory is listed, too"
 
 
+KILLED = """
+import os, signal, sys
+sys.path[:0] = PATHS
+from pathlib import Path
+from fedenvoy.workspace import building
+from support.environments import Node
+building.WHERE = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+Node(Path(sys.argv[1]), Path(sys.argv[2])).build("alpha")
+"""
+
+
+@pytest.mark.parametrize("where", ["_compile", "_sync"])
+def test_an_agent_that_is_killed_publishes_nothing_half_made(node: Node, tmp_path: Path, where: str) -> None:
+    code = KILLED.replace("PATHS", repr([path for path in sys.path if path])).replace("WHERE", where)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(tmp_path / "wheels")], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = [name for name in node.left() if name.endswith(".new")]
+    name = left.removesuffix(".new")
+    assert name not in node.left(), "read-only by now, and not published"
+    assert node.build("alpha").parent.parent.name == name
+    assert node.left() == [name]
+
+
 def test_two_agents_that_build_the_same_at_once_build_it_once(node: Node, tmp_path: Path) -> None:
     code = """
 import sys
 sys.path[:0] = PATHS
 from pathlib import Path
+from typing import Any
 from support.environments import Node
 node = Node(Path(sys.argv[1]), Path(sys.argv[2]))
 print(node.build("alpha\\nbeta"))
-""".replace("PATHS", repr([path for path in __import__("sys").path if path]))
+""".replace("PATHS", repr([path for path in sys.path if path]))
     arguments = [str(tmp_path), str(tmp_path / "wheels")]
     agents = [
-        subprocess.Popen([__import__("sys").executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     built = {agent.communicate()[0].strip() for agent in agents}
     assert len(built) == 1

@@ -127,15 +127,15 @@ def version(python: Path, name: str) -> str:
     return subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def source(folder: Path, name: str, code: str) -> Path:
+def source(folder: Path, name: str, code: str, *, static: bool = False) -> Path:
     """Make a source distribution whose build runs `code` first, with `HERE` its directory.
 
-    Its dependencies are known only by building it, so it can be locked in no other way.
+    Its dependencies are known only by building it, unless `static`: then it is built only when it is installed.
     """
     content = {
         "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        f'[project]\nname = "{name}"\nversion = "1.0"\ndynamic = ["dependencies"]\n',
-        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f'[project]\nname = "{name}"\nversion = "1.0"\n' + ("" if static else 'dynamic = ["dependencies"]\n'),
+        "PKG-INFO": f"Metadata-Version: {'2.2' if static else '2.1'}\nName: {name}\nVersion: 1.0\n",
         "backend.py": BACKEND.replace("NAME", name).replace("CODE", repr(code)),
     }
     folder.mkdir(exist_ok=True)
@@ -156,7 +156,7 @@ get_requires_for_build_wheel = lambda *_: []
 def build_wheel(directory, *_):
     info = "NAME-1.0.dist-info"
     with zipfile.ZipFile(os.path.join(directory, "NAME-1.0-py3-none-any.whl"), "w") as wheel:
-        wheel.writestr("NAME.py", "VERSION = '1.0'\\n")
+        wheel.writestr("NAME.py", "VERSION = '1.0'\\nFOUND = %r\\n" % (globals().get("FOUND"),))
         wheel.writestr(info + "/METADATA", "Metadata-Version: 2.1\\nName: NAME\\nVersion: 1.0\\n")
         wheel.writestr(info + "/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         wheel.writestr(info + "/RECORD", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ __all__ = ["Decision", "Reviewing", "case_of"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _BROKEN = "broken-"
 _MOST_WORDS = 300
 
@@ -116,13 +118,13 @@ class Reviewing:
 
     def _by_rules(self, case: ReviewCase, cancel: Cancel) -> Decision:
         while True:
-            judged = self._judge(case)
+            judged = _unless_cancelled(cancel, lambda: self._judge(case))
             if judged.decision != "hold":
                 self._site.holds.forget(case.experiment)
                 return Decision(approved=judged.decision == "approve", words=judged.why, policy=judged.policy)
             answer = self._site.holds.wait(
                 self._held(case, judged),
-                lambda: shown(case, self._site.holds.kept.last(case.experiment)),
+                lambda: _unless_cancelled(cancel, lambda: shown(case, self._site.holds.kept.last(case.experiment))),
                 lambda policy=judged.policy: self._policy_digest() != policy,  # type: ignore[misc]
                 cancel,
             )
@@ -184,3 +186,35 @@ class Reviewing:
         except StoreError as error:
             logger.warning("the policy cannot count earlier runs: %s", error)
             return None
+
+
+def _unless_cancelled(cancel: Cancel, work: Callable[[], T]) -> T:
+    """Do what may take a minute and cannot be interrupted; where it is not wanted any more, leave it to itself.
+
+    It only reads, within limits of its own, and its thread ends with them.
+
+    Raises:
+        Cancelled: It is not wanted any more.
+
+    """
+    results: list[T] = []
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that wants the answer
+            failures.append(error)
+        done.set()
+
+    forget = cancel.on_cancel(done.set)
+    try:
+        threading.Thread(target=run, name="fedenvoy-inspection", daemon=True).start()
+        done.wait()
+    finally:
+        forget()
+    cancel.raise_if_cancelled()
+    if failures:
+        raise failures[0]
+    return results[0]

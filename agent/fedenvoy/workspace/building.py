@@ -76,8 +76,7 @@ def _build(draft: Draft, recipe: Recipe, _: Locked, run: Uv) -> None:
         remove_run(copy)
         shutil.copytree(recipe.workspace, copy, symlinks=True)
         recipe = recipe.moved(copy)
-    sites = () if recipe.site is None else (recipe.site.absolute().parent,)
-    read = (*recipe.interpreter.prefixes, *recipe.directories, *recipe.linked, *sites, draft.lists)
+    read = (*recipe.interpreter.prefixes, *recipe.directories, *recipe.linked, *recipe.site_places, draft.lists)
 
     def build_in(place: Path, *arguments: str) -> None:
         if recipe.trusted:

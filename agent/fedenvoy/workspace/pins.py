@@ -82,13 +82,16 @@ def read_pins(text: str) -> tuple[Pin, ...]:
         if bare.startswith("--hash="):
             pins[-1] = evolve(pins[-1], hashes=(*pins[-1].hashes, bare.removeprefix("--hash=")))
         elif bare.startswith("#"):
-            names = bare.lstrip("# ").removeprefix("via").split(",")
-            wanted_by = (name.strip() for name in names)
-            pins[-1] = evolve(pins[-1], wanted_by=(*pins[-1].wanted_by, *filter(None, wanted_by)))
+            more = _names(bare.lstrip("# ").removeprefix("via"))
+            pins[-1] = evolve(pins[-1], wanted_by=(*pins[-1].wanted_by, *more))
         elif not line.startswith("--"):
             requirement, _, wanted_by = bare.partition("# via ")
-            pins.append(Pin(requirement.strip(), (), tuple(filter(None, map(str.strip, wanted_by.split(","))))))
+            pins.append(Pin(requirement.strip(), (), _names(wanted_by)))
     return tuple(pins)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def write_pins(pins: Iterable[Pin], workspace: Path, notes: Iterable[str] = ()) -> str:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from fedenvoy.workspace.installer import RequirementsError
-from fedenvoy.workspace.requirements import Requirements, bounded_names, expand, project_name, read_site, site_options
+from fedenvoy.workspace.requirements import (
+    Requirements,
+    bounded_names,
+    expand,
+    project_name,
+    read_site,
+    site_options,
+    site_places,
+)
 from fedenvoy.workspace.sources import choose_sources
 
 if TYPE_CHECKING:
@@ -40,6 +48,7 @@ class Recipe:
     site: Path | None
     site_lines: tuple[str, ...]
     site_options: tuple[str, ...]
+    site_places: tuple[Path, ...]
     inherit: bool
     hashes_required: bool
     uv: Mapping[str, str]
@@ -144,6 +153,7 @@ def make_recipe(
     try:
         site_lines = read_site(site) if site is not None else ()
         options = site_options(site) if site is not None else ()
+        places = site_places(site) if site is not None else ()
     except (ValueError, OSError) as error:
         raise RequirementsError(f"the site's requirements {site} (agent.requirements.site): {error}") from error
     sources = choose_sources(settings, wanted, options, uv)
@@ -156,6 +166,7 @@ def make_recipe(
         site=site,
         site_lines=site_lines,
         site_options=options,
+        site_places=places,
         inherit=inherit,
         hashes_required=settings.mode == "hashes-required",
         uv=sources.uv,

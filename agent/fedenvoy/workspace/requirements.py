@@ -25,6 +25,8 @@ __all__ = [
     "options_of",
     "project_name",
     "read_site",
+    "site_options",
+    "site_places",
 ]
 
 MAX_BYTES = 2**20
@@ -121,6 +123,18 @@ def site_options(path: Path) -> tuple[str, ...]:
             elif name not in {"--editable", *_INCLUDES}:
                 options.append(f"{name} {value}".rstrip())
     return tuple(options)
+
+
+def site_places(path: Path) -> tuple[Path, ...]:
+    """Give the files that a site's own file is made of, and the files and directories that its lines name.
+
+    Raises as `read_site`.
+    """
+    places = {path.absolute(): None}
+    for folder, line in _site_lines(path):
+        named = [value for _, value in options_of(line)] if line.startswith("-") else [line.partition(" ")[0]]
+        places |= {folder / name: None for name in named if name and (folder / name).exists()}
+    return tuple(places)
 
 
 def _site_lines(path: Path) -> Iterator[tuple[Path, str]]:
