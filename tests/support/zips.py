@@ -90,7 +90,9 @@ def zipped(
         values = {"count": 0xFFFF, "size": 0xFFFFFFFF, "start": 0xFFFFFFFF}
     last = {"disk": 0, "first": 0, "here": end.get("count", values["count"]), **values, "length": len(comment), **end}
     order = ("disk", "first", "here", "count", "size", "start", "length")
-    out += struct.pack("<4s4H2LH", b"PK\x05\x06", *(last[name] for name in order)) + comment
+    masks = (0xFFFF,) * 4 + (0xFFFFFFFF,) * 2 + (0xFFFF,)
+    numbers = (last[name] & mask for name, mask in zip(order, masks, strict=True))
+    out += struct.pack("<4s4H2LH", b"PK\x05\x06", *numbers) + comment
     return before + bytes(out) + behind
 
 

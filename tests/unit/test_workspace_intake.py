@@ -339,6 +339,18 @@ def test_an_archive_is_unpacked_for_this_user_alone(tmp_path: Path) -> None:
         (b"a: " + b"[" * 5000, "cannot be read"),
         (b"a: " + b"9" * 5000, "cannot be read"),
         (b"a: " + b"x" * 2**18, "larger than the"),
+        (b"a: 0x" + b"f" * 5000, "a number of 20000 bits"),
+        (b"a: &a [*a]\n", "aliases stand for more than"),
+        (b"a: &a [x]\nb: &b {c: [*a, *b]}\n", "aliases stand for more than"),
+        (b"a: &a ['" + b"x" * 9999 + b"']\nb: [" + b"*a," * 999 + b"]\n", "aliases stand for more than"),
+        (
+            b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+            + b"".join(b"%c: &%c [%s]\n" % (c, c, b"*%c," % (c - 1) * 9) for c in b"bcdefgh"),
+            "aliases stand for more than",
+        ),
+        (b"a: !!bool what\n", "cannot be read"),
+        (b"a: !!int ''\n", "cannot be read"),
+        (b"a: !!timestamp x\n", "cannot be read"),
     ],
 )
 def test_a_plan_that_is_missing_or_none_is_told_in_one_sentence(tmp_path: Path, plan: bytes | None, words: str) -> None:

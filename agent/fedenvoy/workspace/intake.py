@@ -30,6 +30,8 @@ MAX_PLAN_BYTES = 2**18
 """The largest plan that is read; real ones have a few thousand bytes."""
 MAX_PLAN_WEIGHT = 2**20
 """Values and signs in a plan, each alias counted as what it stands for; so many do not fit in without aliases."""
+_LARGEST_NUMBER = 1024
+"""Bits of a whole number."""
 
 
 def receive(chunks: Iterator[bytes | memoryview], path: Path, limits: ArchiveSettings, cancel: Cancel) -> str:
@@ -116,12 +118,17 @@ def read_plan(path: Path) -> Mapping[str, Any]:
 
 
 def _weigh(plan: object) -> None:
-    """Refuse a plan that is small on paper and endless when it is walked through: aliases of aliases, or of itself."""
+    """Refuse a plan that is small on paper and endless when it is walked through: aliases of aliases, or of itself.
+
+    Numbers that Python would not write out as text again are refused, too.
+    """
     known: dict[int, int] = {}
 
     def weight(value: object) -> int:
         if isinstance(value, (str, bytes)):
             return 1 + len(value)
+        if isinstance(value, int) and value.bit_length() > _LARGEST_NUMBER:
+            raise ValueError(f"it holds a number of {value.bit_length()} bits")
         if not isinstance(value, (dict, list, tuple, set)):
             return 1
         if id(value) not in known:
