@@ -26,6 +26,19 @@ def test_the_readme_s_exit_codes_are_the_program_s() -> None:
     assert re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE) == [(str(e.value), e.meaning) for e in Exit]
 
 
+def test_every_exit_code_has_a_paragraph_of_its_own() -> None:
+    page = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\d+): ", page, re.MULTILINE) == [str(e.value) for e in Exit]
+
+
+def test_the_unit_file_knows_after_which_codes_a_start_is_in_vain() -> None:
+    page = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
+    unit = (ROOT / "agent" / "fedenvoy" / "templates" / "fedenvoy@.service").read_text(encoding="utf-8")
+    vain = re.findall(r"^## (\d+): .*until something is changed", page, re.MULTILINE)
+    (line,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)
+    assert set(vain) <= set(line.split())
+
+
 @pytest.mark.parametrize("generator", ["make_configuration.py", "make_coming_from_openfl.py"])
 def test_a_page_that_is_made_is_fresh(generator: str) -> None:
     done = subprocess.run([sys.executable, str(ROOT / "docs" / generator), "--check"], timeout=60, check=False)
