@@ -79,6 +79,8 @@ def show(experiment: str, diff: bool, as_json: bool, **which: Any) -> None:
         click.echo(json.dumps({"case": case, "texts": texts}, indent=2))
         return
     lines = [*_facts(case), *(line for name, text in texts.items() for line in _section(name, text))]
+    if case["decision"] == "waiting":
+        lines += ["", f"Approve exactly this with: fedenvoy review approve {case['id'][:_SHORT]} --reason ..."]
     click.echo("\n".join(lines))
 
 

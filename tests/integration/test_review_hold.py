@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import http.server
 import json
+import os
 import queue
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +33,7 @@ from support.archives import GOOD, archive
 
 E, S = Event, State
 PATIENCE = 20.0
+ME = f"uid {os.getuid()}"
 
 
 class Desk:
@@ -92,7 +98,7 @@ def test_what_is_approved_runs(director: SandboxDirector, desk: Desk) -> None:
         assert "'exp' is approved, 1 of 1" in said
         node.wait_event(E.TRAINING_FINISHED)
         words = cause(node, E.PLAN_APPROVED)
-        assert "approved by Anna Berg [uid 0]" in words
+        assert f"approved by Anna Berg [{ME}]" in words
         assert "as agreed" in words
         assert not desk.waiting()
 
@@ -103,7 +109,7 @@ def test_what_is_rejected_is_told_without_the_reason_and_not_asked_again(directo
         desk.wait()
         assert "'exp' is rejected" in desk.say("reject", "exp", "--reason", "it copies the shard", "--as", "Anna")
         node.wait_event(E.REPORT_DELIVERED)
-        assert "rejected by Anna [uid 0]" in cause(node, E.PLAN_REJECTED)
+        assert f"rejected by Anna [{ME}]" in cause(node, E.PLAN_REJECTED)
         assert "it copies the shard" in cause(node, E.PLAN_REJECTED)
         (report,) = director.reports
         assert report.error_description == "the experiment was rejected by this node's reviewer"
@@ -196,6 +202,41 @@ def test_only_a_token_s_hash_is_kept_and_a_revoked_one_counts_no_more(director: 
         assert result.exit_code == Exit.FAILED
         assert "the token is not 'Anna''s" in result.output.replace("\\", "")
         assert "is approved, 1 of 1" in desk.say(*approve)
+
+
+MEMBER = """
+import os, socket, sys
+os.setgroups([int(sys.argv[2])]), os.setgid(65534), os.setuid(54322)
+for request in sys.argv[3:]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(sys.argv[1])
+        connection.sendall(request.encode() + bytes([10]))
+        print(connection.makefile().read(), end="")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_member_of_the_group_approves_as_himself_and_can_do_nothing_else(director: SandboxDirector) -> None:
+    with tempfile.TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        desk = Desk(Path(top) / "state")
+        director.offer("exp", archive(), to=["node-1"])
+        group = grp.getgrgid(1)
+        with running(holding(director, desk, group=group.gr_name)) as node:
+            case = desk.wait()
+            (address,) = desk.state.glob("*/control.sock")
+            vote = {"command": "review_approve", "case": case["id"], "reason": "fine", "name": "Anna"}
+            requests = [{"command": "review_token", "name": "Anna"}, {"command": "cancel"}, vote]
+            argv = [str(address), str(group.gr_gid), *map(json.dumps, requests)]
+            done = subprocess.run(
+                [sys.executable, "-c", MEMBER, *argv], capture_output=True, text=True, timeout=60, check=False
+            )
+            token, cancelled, approved = map(json.loads, done.stdout.splitlines())
+            assert "make tokens" in token["error"], done.stderr
+            assert "nothing else" in cancelled["error"]
+            assert approved["identity"] == "uid 54322"
+            node.wait_event(E.TRAINING_FINISHED)
+            assert "approved by Anna [uid 54322]" in cause(node, E.PLAN_APPROVED)
 
 
 # ---- What an approval is bound to
@@ -502,6 +543,13 @@ def test_a_broken_policy_lets_everything_wait_and_says_why(
             assert time.monotonic() < end
         assert "it goes on" in desk.say("approve", "exp", "--reason", "looked at it by hand")
         node.wait_event(E.TRAINING_FINISHED)
+
+
+def test_a_callback_beside_it_can_refuse_what_nobody_is_then_asked_about(director: SandboxDirector, desk: Desk) -> None:
+    director.offer("exp", archive(), to=["node-1"])
+    with running(holding(director, desk), review=lambda _name, _path: False) as node:
+        node.wait_event(E.PLAN_REJECTED)
+        assert not desk.waiting()
 
 
 def test_without_people_in_the_review_nothing_can_be_asked(director: SandboxDirector, desk: Desk) -> None:

@@ -13,11 +13,14 @@ import pytest
 from attrs import evolve
 from fedenvoy.cancel import Cancel, Cancelled
 from fedenvoy.config import ReviewSettings
+from fedenvoy.control.protocol import ANSWER_LIMIT, encoded
 from fedenvoy.review import shelf as shelf_module
+from fedenvoy.review.case import ReviewCase
 from fedenvoy.review.held import APPROVED, REJECTED, WAITING, Held, Vote
 from fedenvoy.review.holds import Answer, Holds, VoteError
 from fedenvoy.review.kept import Kept, digest_of
 from fedenvoy.review.shelf import APPROVAL_KEPT, Shelf
+from fedenvoy.review.showing import shown
 from fedenvoy.review.tokens import TokenError, Tokens
 
 NOW = 1_000_000.0
@@ -155,6 +158,30 @@ def test_there_are_only_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for number in range(7):
         shelf.put(held(str(number), since=NOW + number))
     assert [case.experiment for case in shelf.all()] == ["3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize("text", ["a" * 5_000_000, "\U0001f600" * 900_000, "\\" * 800_000, "short"], ids=len)
+def test_what_is_shown_fits_into_one_answer(tmp_path: Path, text: str) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(text)
+    case = ReviewCase(
+        experiment="exp",
+        digest="a" * 64,
+        size=1,
+        plan={},
+        plan_path=plan,
+        workspace=tmp_path,
+        requirements="",
+        lock=text,
+        lock_digest="b" * 64,
+        engine="callable",
+        received_at=NOW,
+    )
+    texts = shown(case, None)
+    assert set(texts) == {"plan", "requirements", "content", "changes"}
+    assert len(encoded({"ok": True, "texts": texts, "case": held("x" * 10**6).brief()})) < ANSWER_LIMIT
+    assert texts["plan"].startswith(text[:10])
+    assert ("characters more" in texts["plan"]) == (len(text) > 10)
 
 
 # ---- Waiting and voting

@@ -11,9 +11,12 @@ from typing import Any
 
 from attrs import frozen
 
+from fedenvoy.logs import bounded
+
 __all__ = ["APPROVED", "REJECTED", "WAITING", "Held", "Vote", "binding"]
 
 WAITING, APPROVED, REJECTED = "waiting", "approved", "rejected"
+_LONGEST = 2000
 
 
 @frozen
@@ -84,13 +87,13 @@ class Held:
         """Give what a list shows, as JSON can hold it."""
         return {
             "id": self.id,
-            "experiment": self.experiment,
+            "experiment": bounded(self.experiment, _LONGEST),
             "archive": self.archive,
             "lock": self.lock,
             "policy": self.policy,
             "engine": self.engine,
             "size": self.size,
-            "why": self.why,
+            "why": bounded(self.why, _LONGEST),
             "since": self.since,
             "deadline": self.deadline,
             "needed": self.needed,

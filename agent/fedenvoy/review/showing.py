@@ -5,6 +5,7 @@ It is made before anybody looks, so that looking costs the agent nothing, and so
 
 from __future__ import annotations
 
+import json
 import tempfile
 import zipfile
 from pathlib import Path
@@ -15,8 +16,9 @@ from fedenvoy.review.inspection import inspect
 
 __all__ = ["MOST", "shown"]
 
-MOST = 400_000
-"""Characters of each text."""
+MOST = 900_000
+"""Bytes of each text, as JSON has it: all of them together fit into one answer."""
+_LONGEST_ESCAPE = 12
 
 
 def shown(case: ReviewCase, last: tuple[Path, str] | None) -> dict[str, str]:
@@ -60,4 +62,9 @@ def _changes(case: ReviewCase, last: tuple[Path, str] | None) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MOST else f"{text[:MOST]}\n(cut: {len(text) - MOST} characters more)\n"
+    """Give what there is room for; of a text in another script less than there might be."""
+    if len(json.dumps(text[:MOST])) <= MOST and len(text) <= MOST:
+        return text
+    length = MOST if text[:MOST].isascii() else MOST // _LONGEST_ESCAPE
+    length = length if len(json.dumps(text[:length])) <= MOST else MOST // _LONGEST_ESCAPE
+    return f"{text[:length]}\n(cut: {len(text) - length} characters more)\n"
