@@ -94,7 +94,12 @@ class Agent:
         content = {
             "params": {"install_requirements": True},
             "shard_descriptor": {"template": "my_shard.NumbersShard", "params": {"rank": 2}},
-            "agent": {**SETTINGS, "state_dir": str(place.state), **(settings or {})},
+            "agent": {
+                **SETTINGS,
+                "state_dir": str(place.state),
+                "sandbox": {"write": [str(place.files)]},
+                **(settings or {}),
+            },
         }
         (place.home / "envoy_config.yaml").write_text(yaml.safe_dump(content), "utf-8")
 

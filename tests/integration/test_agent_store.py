@@ -11,27 +11,31 @@ from pathlib import Path
 import pytest
 from fedenvoy.app.site import node_directory
 from fedenvoy.commands import Report, Verdict
-from fedenvoy.config import NodeConfig, ReportSettings
+from fedenvoy.config import NodeConfig, ReportSettings, SandboxSettings
 from fedenvoy.errors import Exit, StoreError
 from fedenvoy.store import SessionEntry, Store
 from fedenvoy.testing import SandboxDirector
 from fedenvoy_statecharts import Event, State
 from support.agents import config, running
 from support.archives import archive
+from support.held import HOLD, is_held
 from support.processes import node_program, write_home
 from support.records import record, started, training
 from support.small_disk import fill, free, small_disk
 
 S, E = State, Event
 MEGABYTE = 2**20
-GATED = """
-import os, pathlib, time
+GATED = (
+    HOLD
+    + """
+import pathlib, time
 def run(shard, devices, plan):
-    pathlib.Path({started!r}).write_text(str(os.getpid()))
+    hold({started!r})
     while not pathlib.Path({gate!r}).exists():
         time.sleep(0.05)
     return {{'done': 1}}
 """
+)
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def gated(tmp_path: Path) -> tuple[bytes, Path, Path]:
-    """An experiment that trains until a file appears; give it, that file, and the one that holds its process's id."""
+    """An experiment that trains until a file appears; give it, that file, and the one that its process holds."""
     gate, process = tmp_path / "gate", tmp_path / "process"
     return archive(GATED.format(gate=str(gate), started=str(process))), gate, process
 
@@ -72,26 +76,17 @@ def leave(settings: NodeConfig, report: Report, at: float) -> None:
     store.close()
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        state = (Path("/proc") / str(pid) / "stat").read_text("utf-8").rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in {"Z", "X"}
-
-
-def kill_in_training(tmp_path: Path, director: SandboxDirector, process: Path) -> int:
-    """Run a node as a process of its own until it trains, and kill it; give the id of the experiment's process."""
+def kill_in_training(tmp_path: Path, director: SandboxDirector, process: Path) -> None:
+    """Run a node as a process of its own until it trains, and kill it; nobody waits for its experiment."""
     write_home(tmp_path / "home", tmp_path / "state")
     with node_program(tmp_path / "home", director.address.port) as agent:
         agent.wait_line("--> Training")
         deadline = time.monotonic() + 40
-        while not process.exists() or not process.read_text("ascii"):
+        while not process.exists():
             assert time.monotonic() < deadline, agent.output
             time.sleep(0.02)
         agent.process.kill()
         agent.end()
-    return int(process.read_text("ascii"))
 
 
 def test_B6_the_start_after_a_kill_closes_the_session_in_one_line_and_resumes_the_experiment(
@@ -122,11 +117,11 @@ def test_B6_an_experiment_that_was_interrupted_is_told_as_failed_where_the_site_
     data, _gate, process = gated(tmp_path)
     with SandboxDirector(period=1.0, reoffers=True) as director:
         director.offer("exp", data, to=["node-1"])
-        pid = kill_in_training(tmp_path, director, process)
+        kill_in_training(tmp_path, director, process)
         settings = config(director.address, tmp_path / "state", agent__on_interrupted="fail")
         with running(settings) as node:
             node.wait_event(E.STARTED)
-            assert not is_alive(pid), "nothing of the dead agent lives when the first record is written"
+            assert not is_held(process), "nothing of the dead agent lives when the first record is written"
             assert not list(node_directory(settings).glob("runs/*"))
             node.wait_event(E.REPORT_DELIVERED)
             (report,) = director.reports
@@ -215,15 +210,18 @@ def test_a_full_disk_ends_the_child_and_the_session_with_a_last_record_and_the_n
     data, gate, process = gated(tmp_path)
     with SandboxDirector(period=1.0, reoffers=True) as director:
         director.offer("exp", data, to=["node-1"])
-        settings = config(director.address, disk)
+        settings = config(director.address, disk, agent__sandbox=SandboxSettings(write=(tmp_path,)))
         with running(settings) as node:
             node.wait_state(S.TRAINING)
-            node.wait(lambda _: process.exists() and process.read_text("ascii") != "")
+            deadline = time.monotonic() + 40
+            while not process.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
             ballast = fill(disk)
             node.wait_state(S.STOPPED, 90)
             assert node.join() is Exit.STORE
         assert node.records[-1].event is E.STORE_FAILED
-        assert not is_alive(int(process.read_text("ascii")))
+        assert not is_held(process)
         process.unlink()
         ballast.unlink()
         assert journal(settings, node.node.session)[-1] == ("store_failed", "Stopped")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from fedenvoy import Envoy
-from fedenvoy.config import AgentSettings, GpuSettings, LinkSettings
+from fedenvoy.config import AgentSettings, GpuSettings, LinkSettings, SandboxSettings
 from fedenvoy.errors import ConfigurationError, Exit
 from fedenvoy.testing import SandboxDirector, ThrowawayAuthority
 from support.agents import HOME
@@ -39,6 +39,8 @@ REFERENCE = {
 
 def envoy(director: SandboxDirector, state: Path, kind: type[Envoy] = Envoy, **changes: Any) -> Envoy:
     agent = AgentSettings(home=HOME, state_dir=state, kill_grace=2.0, link=LinkSettings(call_timeout=3.0))
+    if state.name == "state":
+        agent = evolve(agent, sandbox=SandboxSettings(write=(state.parent,)))  # experiments wait for files there
     own = {key.removeprefix("agent__"): value for key, value in changes.items() if key.startswith("agent__")}
     rest = {key: value for key, value in changes.items() if not key.startswith("agent__")}
     fields: dict[str, Any] = {"tls": False, "shard_descriptor": NumbersShard()} | rest

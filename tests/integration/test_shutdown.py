@@ -16,6 +16,7 @@ import pytest
 from fedenvoy.errors import Exit
 from fedenvoy.testing import SandboxDirector
 from support.archives import archive
+from support.held import HOLD, is_held
 from support.processes import Program, node_program, program, write_home
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
@@ -29,15 +30,17 @@ class NumbersShard:
         pathlib.Path({began!r}).touch()
         time.sleep(600)
 """
-TRAINS = """
-import os, pathlib, signal, time
+TRAINS = (
+    HOLD
+    + """
+import signal, time
 def run(shard, devices, plan):
     signal.signal(signal.SIGTERM, signal.{answer})
-    pathlib.Path({began!r} + '.new').write_text(str(os.getpid()))
-    os.replace({began!r} + '.new', {began!r})
+    hold({began!r})
     while True:
         time.sleep(0.05)
 """
+)
 FAILS = "def run(*_):\n    raise ValueError('no')\n"
 
 
@@ -114,11 +117,11 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-def assert_gone(pid: int) -> None:
-    """Hold a process to being gone within a while."""
+def assert_gone(held: Path) -> None:
+    """Hold an experiment's process to being gone within a while."""
     deadline = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < deadline, f"the experiment's process {pid} outlived its agent"
+    while is_held(held):
+        assert time.monotonic() < deadline, "the experiment's process outlived its agent"
         time.sleep(0.01)
 
 
@@ -203,7 +206,7 @@ def test_B84_shutdown_matrix(scene: Scene, case: Case) -> None:
     assert "Traceback" not in node.output
     assert "did not end in time" not in node.output
     if case.state == "Training":
-        assert_gone(int(scene.began.read_text()))
+        assert_gone(scene.began)
 
 
 def test_B79_a_third_signal_ends_a_process_whose_owner_hangs(scene: Scene) -> None:

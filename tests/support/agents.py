@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve
 from fedenvoy.app.node import Node
 from fedenvoy.commands import Record
-from fedenvoy.config import AgentSettings, DirectorAddress, LinkSettings, NodeConfig, ShardSource
+from fedenvoy.config import AgentSettings, DirectorAddress, LinkSettings, NodeConfig, SandboxSettings, ShardSource
 from fedenvoy.errors import Exit
 from fedenvoy_statecharts import Event, State
 
@@ -93,7 +93,10 @@ def describe(record: Record) -> str:
 
 
 def config(director: DirectorAddress, state: Path, *, shard_name: str = "node-1", **changes: Any) -> NodeConfig:
-    """A node's configuration for tests: quick where the defaults are patient. `agent__x=...` changes a setting."""
+    """A node's configuration for tests: quick where the defaults are patient. `agent__x=...` changes a setting.
+
+    Experiments may write beside a state directory that is called `state`: to tell a test something, or wait for it.
+    """
     agent = AgentSettings(
         home=HOME,
         state_dir=state,
@@ -101,6 +104,7 @@ def config(director: DirectorAddress, state: Path, *, shard_name: str = "node-1"
         stop_timeout=3.0,
         drain_timeout=5.0,
         link=LinkSettings(call_timeout=3.0),
+        sandbox=SandboxSettings(write=(state.parent,) if state.name == "state" else ()),
     )
     own = {key.removeprefix("agent__"): value for key, value in changes.items() if key.startswith("agent__")}
     rest = {key: value for key, value in changes.items() if not key.startswith("agent__")}

@@ -22,6 +22,7 @@ agent:
   kill_grace: {grace}
   stop_timeout: {stop}
   drain_timeout: {drain}
+  sandbox: {{write: [..]}}
 """
 
 
