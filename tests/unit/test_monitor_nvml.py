@@ -267,6 +267,7 @@ def test_B70_whatever_a_monitor_gives_fits_the_wire(values: dict[str, Any], devi
     on_wire(sample.readings)
 
 
+@pytest.mark.nightly
 def test_B74_ten_thousand_polls_open_the_library_once() -> None:
     nvml = FakeNvml()
     probe, reader = NvmlProbe(nvml), DeviceReader([0, 1])
