@@ -62,6 +62,23 @@ def test_every_protocol_tells_what_it_imports_and_calls(protocol: int, canary: P
     assert found.calls == (("posix.system", 1),)
 
 
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ("__builtin__ eval", "builtins.eval"),
+        ("commands getoutput", "subprocess.getoutput"),
+        ("urllib2 urlopen", "urllib.request.urlopen"),
+    ],
+)
+def test_names_of_python_2_are_told_as_the_reader_takes_them(old: str, now: str) -> None:
+    module, name = old.split()
+    (found,) = look(f"c{module}\n{name}\n(tR.".encode())
+    assert found.imports == (now,)
+    assert found.flags
+    (new,) = look(b"\x80\x03" + f"c{module}\n{name}\n(tR.".encode())
+    assert new.imports == (f"{module}.{name}",)
+
+
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_carried_code_is_shown_by_its_names_and_texts(protocol: int) -> None:
     (found,) = look(carried(protocol=protocol))
@@ -342,6 +359,11 @@ def seeds() -> tuple[bytes, ...]:
     bad = [data for data, _ in hostile(canary).values()]
     good = [carried(name, protocol) for name in ("keeper", "train", "steals") for protocol in (2, 4, 5)]
     return (*bad, *good, pickle.dumps({"a": [1, 2.5, None, {3}, (4, b"5")]}), nested(touches(canary), 2))
+
+
+def test_nothing_that_the_real_reader_sees_is_hidden() -> None:
+    for data in seeds():
+        check(data)
 
 
 @given(st.binary(max_size=400))
