@@ -1,4 +1,4 @@
-"""What `gpu_check` checks: each function returns what it found in one line, or raises AssertionError in one sentence."""
+"""What `gpu_check` checks: each function returns what it found, in one line, or raises AssertionError."""
 
 from __future__ import annotations
 
@@ -94,9 +94,7 @@ class Bench:
 
     def config(self, *devices: int | str, **gpu: Any) -> NodeConfig:
         """A node on these cards."""
-        settings = GpuSettings(
-            **{"interval": 0.5, "lock_dir": Path(tempfile.gettempdir()) / "fedenvoy-gpu-check"} | gpu
-        )
+        settings = evolve(GpuSettings(interval=0.5, lock_dir=Path(tempfile.gettempdir(), "fedenvoy-gpu-check")), **gpu)
         agent = AgentSettings(gpu=settings, isolation=self.isolation)
         return NodeConfig("check", DirectorAddress("localhost", 1), Shard(), cuda_devices=devices, agent=agent)
 
@@ -159,10 +157,9 @@ def sense(bench: Bench) -> str:
     for state in bench.states:
         if state.memory_free is not None:
             sums = state.memory_free + state.reading.memory_utilized
-            assert abs(sums - state.reading.memory_total) < 4 * 2**30, (
-                f"GPU {state.device}: free and used are not total"
-            )
-        assert state.power is None or state.power_limit is None or state.power <= 1.5 * state.power_limit, "power"
+            assert abs(sums - state.reading.memory_total) < 4 * 2**30, f"GPU {state.device}: free and used are not all"
+        if state.power is not None and state.power_limit is not None:
+            assert state.power <= 1.5 * state.power_limit, f"GPU {state.device}: {state.power} W"
     first = bench.states[0]
     return f"{size(first.reading.memory_total)}, {first.temperature} °C, {first.power} W, {first.sm_clock} MHz"
 

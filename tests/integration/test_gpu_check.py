@@ -41,6 +41,7 @@ def test_without_a_gpu_it_says_so_in_one_sentence() -> None:
     )
 
 
+@pytest.mark.nightly
 def test_with_a_driver_and_no_gpu_it_says_so(tmp_path: Path) -> None:
     assert check(gpus=FakeMachine(tmp_path, 0)) == (
         2,
