@@ -100,6 +100,7 @@ def log_transition(logger: logging.Logger, record: Record) -> None:
         "from": str(record.source) if record.source is not None else None,
         "to": str(record.target),
         "experiment": experiment,
+        "digest": record.digest,
         "attempt": record.attempt,
         "entry": record.entry,
         "run": record.run,

@@ -17,7 +17,7 @@ from fedenvoy_statecharts import Event, State
 from hypothesis import given
 from hypothesis import strategies as st
 
-FIELDS = {"event", "from", "to", "experiment", "attempt", "entry", "run", "link", "cause", "row"}
+FIELDS = {"event", "from", "to", "experiment", "digest", "attempt", "entry", "run", "link", "cause", "row"}
 NASTY = "x\n12:00:00 INFO fedenvoy forged\r\x1b[2J\x00\u202egnp\u2028\x9b\ud800 end"
 logger = logging.getLogger("fedenvoy")
 
