@@ -15,6 +15,9 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
+from fedenvoy.workspace.installer import RequirementsError
 from fedenvoy.workspace.interpreters import installed
 from fedenvoy.workspace.pins import read_pins, write_pins
 from fedenvoy.workspace.resolving import install_list, resolve
@@ -85,9 +88,18 @@ def _build(draft: Draft, recipe: Recipe, _: Locked, run: Uv) -> None:
             run.building(*arguments, read=read, write=place, private=draft.private, network=recipe.online)
 
     pins = resolve(recipe, draft.lists, lambda *arguments: build_in(draft.lists, *arguments), build=True)
+    own = f"{recipe.workspace}/"  # the archive's own sources are what was approved; uv before 0.9 cannot hash them
+    pins = tuple(evolve(pin, hashes=()) if own in pin.requirement and not pin.is_wheel else pin for pin in pins)
     text = write_pins(pins, recipe.workspace)
     hashed = ["--require-hashes"] if all(pin.hashes for pin in pins) else []
-    build_in(draft.new, *_arguments(draft, recipe, text), *hashed)
+    arguments = [*_arguments(draft, recipe, text), *hashed]
+    try:
+        build_in(draft.new, *arguments)
+    except RequirementsError as error:
+        if "no hashes were computed" not in error.tail:
+            raise
+        remove_run(draft.private / "uv")  # uv before 0.9 does not hash what it had built to resolve
+        build_in(draft.new, *arguments)
 
 
 def _arguments(draft: Draft, recipe: Recipe, text: str) -> list[str]:
@@ -106,8 +118,8 @@ def _compile(draft: Draft, recipe: Recipe, packages: Path, run: Uv) -> None:
     argv = [str(recipe.interpreter.path), "-I", "-S", "-m", "compileall", "-q", "-q", "-j", "0" if many else "1"]
     argv += ["-s", str(draft.new), "-p", str(draft.place), str(packages)]
     code = run.confined(argv, {"PATH": os.defpath}, read=recipe.interpreter.prefixes, write=(draft.new,))
-    if code < 0:
-        logger.warning("compiling the environment ended by signal %d: its packages will load slowly", -code)
+    if code < 0 or next(packages.rglob("*.pyc"), None) is None:
+        logger.warning("compiling the environment failed (%d), its packages will load slowly: %s", code, run.tail())
 
 
 def publish(draft: Draft) -> None:

@@ -240,15 +240,17 @@ class Uv:
             argv, env=env, cwd=cwd, log=self._log, read=read, write=write, network=network, cancel=self._cancel
         )
 
+    def tail(self) -> str:
+        """Give the last lines that the last command printed."""
+        return tail_of(self._log)
+
     def _judge(self, code: int) -> None:
         if code < 0:
             end_marked(self._env[MARK])  # what it had started lives on, and holds the lock
             words = f"uv was killed by signal {-code} while it installed the requirements"
-            raise RequirementsError(
-                f"{words}{' (out of memory?)' * (code == -signal.SIGKILL)}", tail=tail_of(self._log)
-            )
+            raise RequirementsError(f"{words}{' (out of memory?)' * (code == -signal.SIGKILL)}", tail=self.tail())
         if code:
-            raise _failure(tail_of(self._log))
+            raise _failure(self.tail())
 
     def _run(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
         self._cancel.raise_if_cancelled()

@@ -57,7 +57,10 @@ def locked(path: Path, timeout: float, cancel: Cancel) -> Iterator[Lock]:
         lock = Lock(descriptor, uuid.uuid4().hex)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {lock.token}".encode("ascii"), 0)
-        yield lock
+        try:
+            yield lock
+        finally:
+            os.ftruncate(descriptor, 0)  # nothing is left of what was started under this mark
     finally:
         os.close(descriptor)
 
