@@ -7,5 +7,5 @@ from __future__ import annotations
 
 __all__ = ["PARTS"]
 
-PARTS = ("start", "idle", "dispatch", "stop", "registry_window", "outage", "frozen", "journal")
+PARTS = ("start", "idle", "dispatch", "stop", "registry_window", "outage", "frozen", "journal", "relay")
 """The modules of this package, by name; each is loaded when it is to run."""
