@@ -145,6 +145,7 @@ def hostile(canary: Path) -> dict[str, tuple[bytes, str]]:
         "OBJ": (b"\x80\x02(cos\nsystem\n" + b"U" + bytes([len(command) - 2]) + command[2:] + b"o.", "os"),
         "a number of the registry": (b"\x80\x02\x82\x01)R.", "computed import"),
         "own code": (pickle.dumps(None)[:2] + carried("steals", 4)[2:-1] + command + b"\x85R.", "own code at loading"),
+        "an item for something imported": (b"cos\nenviron\nS'PATH'\nS'/'\ns.", "os"),
         "a state for something imported": (b"\x80\x02cos\nenviron\n}U\x04PATHU\x01/sb.", "os"),
     }
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fedenvoy.review import following, pickles
-from fedenvoy.review.flagged import COMPUTED_IMPORT, WORDS
-from fedenvoy.review.following import Budget
+from fedenvoy.review import following, pickles, shadow
+from fedenvoy.review.budget import Budget
+from fedenvoy.review.flagged import COMPUTED_CALL, COMPUTED_IMPORT, WORDS
 from fedenvoy.review.pickles import PickleFound
 from fedenvoy.review.rendering import pickle_lines
 from hypothesis import given, settings
@@ -77,6 +77,22 @@ def test_names_of_python_2_are_told_as_the_reader_takes_them(old: str, now: str)
     assert found.flags
     (new,) = look(b"\x80\x03" + f"c{module}\n{name}\n(tR.".encode())
     assert new.imports == (f"{module}.{name}",)
+
+
+def test_a_name_that_could_be_parted_in_two_ways_is_not_guessed() -> None:
+    (found,) = look(b"cos path\njoin\n)R.")
+    assert found.flags == (COMPUTED_CALL, COMPUTED_IMPORT)
+
+
+def test_what_is_taken_from_an_import_is_an_import(canary: Path) -> None:
+    getattr_of = b"\x80\x04" + text("builtins") + text("getattr") + b"\x93"
+    (found,) = look(getattr_of + text("shutil") + text("copy") + b"\x93" + text("__globals__") + b"\x86R.")
+    assert found.imports == ("builtins.getattr", "shutil.copy", "shutil.copy.__globals__")
+    assert found.flags == ("__globals__", "shutil")
+    (made,) = look(getattr_of + text("numpy") + text("dtype") + b"\x93)R" + text("__code__") + b"\x86R)R.")
+    assert {"__code__", "computed call"} <= set(made.flags)
+    (unknown,) = look(getattr_of + text("numpy") + text("dtype") + b"\x93)R" + b"N\x86R.")
+    assert unknown.flags == (COMPUTED_IMPORT,)
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
@@ -212,12 +228,12 @@ def bombs(scale: int) -> dict[str, bytes]:
     return {
         "doubling": b"\x80\x04N" + b"2" * (300 * scale) + b".",
         "a deep tuple": b"\x80\x04)" + b"\x85" * (200 * scale) + b".",
-        "marks": b"\x80\x04" + b"(" * (300 * scale) + b".",
+        "marks": b"\x80\x04" + b"(" * (300 * scale) + b"N.",
         "a full memory": b"\x80\x04N" + b"\x94" * (300 * scale) + b".",
         "a huge number": b"\x80\x04\x8b" + struct.pack("<i", 4000 * scale) + b"\x7f" * (4000 * scale) + b".",
         "many digits": b"L" + b"9" * (500 * scale) + b"L\n.",
         "an endless line": b"V" + b"x" * (17 * 2**10 * scale),
-        "many imports": b"\x80\x04" + b"".join(b"\x8c\x01a\x8c\x06%06d\x930" % one for one in range(6 * scale)) + b".",
+        "many imports": b"\x80\x04" + b"".join(b"\x8c\x01a\x8c\x06%06d\x930" % one for one in range(6 * scale)) + b"N.",
         "tuples of tuples": b"\x80\x04(" + b"KxKyKz" * 100 + b"t\x94(" + b"h\x00" * (5 * scale)
         + b"t\x94h\x01h\x01h\x01\x87.",
         "long texts": b"\x80\x04" + (b"X\x00\x10\x00\x00" + b"a" * 4096 + b"\x94") * (5 * scale) + b".",
@@ -230,8 +246,9 @@ HARMLESS = {"a deep tuple", "a huge number", "tuples of tuples"}
 
 @pytest.mark.parametrize("name", sorted(bombs(1)))
 def test_a_bomb_is_given_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("PART_READ", "MEMORY", "OBJECTS", "IMPORTS"):  # as the bombs, smaller than life
-        monkeypatch.setattr(following, limit, getattr(following, limit) // 50)
+    for limit in ("MEMORY", "OBJECTS", "IMPORTS"):  # as the bombs, smaller than life
+        monkeypatch.setattr(shadow, limit, getattr(shadow, limit) // 50)
+    monkeypatch.setattr(following, "PART_READ", following.PART_READ // 50)
     (found, *_) = look(bombs(20)[name], steps=20_000)
     assert bool(found.problem) == (name not in HARMLESS)
 
@@ -240,7 +257,7 @@ def test_what_is_more_than_is_looked_at_is_told_whatever_it_is_called(
     monkeypatch: pytest.MonkeyPatch, canary: Path
 ) -> None:
     call = touches(canary, 0)
-    monkeypatch.setattr(following, "OBJECTS", 1000)
+    monkeypatch.setattr(shadow, "OBJECTS", 1000)
     monkeypatch.setattr(following, "PART_READ", 1000)
     for before in (b"(" * 2000, b"V" + b"x" * 2000 + b"\n0", b"X" + struct.pack("<I", 2000) + b"x" * 2000):
         (found,) = look(before + call, named=False)

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from fedenvoy.errors import ConfigurationError
 from fedenvoy.review.case import PastRun, ReviewCase
+from fedenvoy.review.condition_readers import condition_names
 from fedenvoy.review.flagged import WORDS
 from fedenvoy.review.inspection import Inspection
 from fedenvoy.review.policy import Policy, load
-from fedenvoy.review.policy_file import condition_names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pickled import carried, touches
@@ -421,7 +421,8 @@ def test_bounds_are_monotone(value: float, smaller: float, bound: int, sign: str
 )
 @settings(max_examples=100, deadline=None)
 def test_an_absent_value_fulfils_no_bound_and_no_value(plan: Any, path: str) -> None:
-    from fedenvoy.review.conditions import COMPARISONS, Bound, Facts, Templates, Values
+    from fedenvoy.review.conditions import COMPARISONS, Bound, Templates, Values
+    from fedenvoy.review.facts import Facts
 
     present, value = True, plan
     for part in path.split("."):

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from fedenvoy.review.following import Budget
+from fedenvoy.review.budget import Budget
 from fedenvoy.review.pickles import look
 from fedenvoy.review.rendering import one_line, pickle_lines, size_words
 from fedenvoy.review.trees import Tree, tree

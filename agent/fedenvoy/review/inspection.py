@@ -15,7 +15,7 @@ import attrs
 from attrs import frozen
 
 from fedenvoy.review import sources
-from fedenvoy.review.following import Budget
+from fedenvoy.review.budget import Budget
 from fedenvoy.review.pickles import SUFFIXES, PickleFound, look
 from fedenvoy.review.rendering import inspection_lines
 from fedenvoy.review.trees import Directory, Tree

@@ -15,7 +15,9 @@ from typing import IO, Any
 
 from attrs import frozen
 
-from fedenvoy.review.following import Budget, CodeFound, Followed, Inside, Spent, follow
+from fedenvoy.review.budget import Budget, Spent
+from fedenvoy.review.following import Followed, follow
+from fedenvoy.review.shadow import CodeFound, Inside
 
 __all__ = ["SUFFIXES", "PickleFound", "look"]
 

@@ -17,7 +17,7 @@ from fedenvoy.configfile.findings import Findings
 from fedenvoy.configfile.reading import parse_mapping
 from fedenvoy.errors import ConfigurationError
 from fedenvoy.review.case import PastRun, ReviewCase
-from fedenvoy.review.conditions import Facts
+from fedenvoy.review.facts import Facts
 from fedenvoy.review.inspection import Inspection
 from fedenvoy.review.policy_file import APPROVE, DEFAULT, HOLD, REJECT, Rule, read_rules
 
