@@ -6,6 +6,7 @@ finish; the node must still be the same process, and its memory must not have gr
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -125,6 +126,7 @@ def refuses(data: bytes, words: str) -> Callable[[Victim], None]:
         victim.director.wait_for_calls("SetExperimentFailed", before + 1, PATIENCE)
         (report,) = victim.director.reports[before:]
         assert words in report.error_description
+        assert f"(archive sha256 {hashlib.sha256(data).hexdigest()})" in report.error_description
 
     return attack
 

@@ -112,7 +112,7 @@ def test_what_is_rejected_is_told_without_the_reason_and_not_asked_again(directo
         assert f"rejected by Anna [{ME}]" in cause(node, E.PLAN_REJECTED)
         assert "it copies the shard" in cause(node, E.PLAN_REJECTED)
         (report,) = director.reports
-        assert report.error_description == "the experiment was rejected by this node's reviewer"
+        assert report.error_description.startswith("the experiment was rejected by this node's reviewer (archive ")
         assert not desk.waiting()
         assert "no experiment 'exp' waits" in desk.refuse(Exit.ABSENT, "approve", "exp", "--reason", "after all")
         assert S.TRAINING not in node.path
@@ -155,6 +155,9 @@ def test_a_cancelled_hold_leaves_nothing_that_runs_and_keeps_what_was_said(
         assert not case["in_hand"]
         assert "it runs when the director offers it again" in desk.say("approve", "exp", "--reason", "later")
         assert "'exp' is rejected: it is refused when" in desk.say("reject", "exp", "--reason", "on second thoughts")
+        forgotten = CliRunner().invoke(cli, ["forget", "--state-dir", str(desk.state), "exp"])
+        assert forgotten.exit_code == 0, forgotten.output
+        assert not desk.waiting(), "it is asked about anew"
 
 
 # ---- Identities
@@ -164,6 +167,7 @@ def test_two_approvals_are_two_people_s(director: SandboxDirector, desk: Desk, t
     director.offer("exp", archive(), to=["node-1"])
     with running(holding(director, desk, required_approvals=2)) as node:
         desk.wait()
+        assert "has 1 of 2 approvals" in desk.say("approve", "exp", "--reason", "before there are tokens")
         tokens = {name: tmp_path / f"{name}.token" for name in ("Anna", "Bo")}
         for name, path in tokens.items():
             path.write_text(desk.say("token", name))

@@ -242,7 +242,7 @@ class Connection:
                 if link is None:
                     raise CallError(kind=CallKind.RETRYABLE, code="UNAVAILABLE", text="there is no channel")
                 if report.verdict.is_failure_report:
-                    link.experiment_failed(report.experiment, report.code, report.text)
+                    link.experiment_failed(report.experiment, report.code, _told(report))
                 else:
                     link.health_check(running=False, readings=self._readings())
             except CallError as error:
@@ -274,3 +274,8 @@ class Connection:
         )
         logger.warning("%s", text)
         return text
+
+
+def _told(report: Report) -> str:
+    """Give a report's words, with the archive that it speaks of: a name may have had several."""
+    return f"{report.text} (archive sha256 {report.digest})" if report.digest else report.text

@@ -17,6 +17,8 @@ RECHECK_FIRST = 60.0
 """Seconds after which an experiment that settled here is looked at again when it is still offered."""
 RECHECK_FINISHED = 5.0
 """Likewise for one that finished here: its user may well send another under the same name."""
+MOST_NAMES = 5000
+"""Names of experiments of which something is remembered; as many as the store keeps of archives that are not run."""
 RECHECK_LAST = 1800.0
 """The longest such pause; each look that finds the same archive doubles the pause up to it."""
 
@@ -190,8 +192,21 @@ class Data:
         return Scopes(entry=self.entry, run=self.run.number if self.run else 0, link=self.link.epoch)
 
     def memory_of(self, experiment: str) -> Memory:
-        """Give what is known of a name, beginning a memory where there is none."""
+        """Give what is known of a name, beginning a memory where there is none.
+
+        There are as many names as a director thinks of: beyond `MOST_NAMES` another one is forgotten for it.
+        """
+        if experiment not in self.memory and len(self.memory) >= MOST_NAMES:
+            least = min(self.memory, key=lambda name: (bool(self.memory[name].digests), self.memory[name].recheck))
+            del self.memory[least]
         return self.memory.setdefault(experiment, Memory())
+
+    def count_cuts(self, experiment: str, cuts: int) -> None:
+        """Note how often downloads of a name were cut; of too many names, the one noted first is forgotten."""
+        self.cuts.pop(experiment, None)
+        self.cuts[experiment] = cuts
+        if len(self.cuts) > MOST_NAMES:
+            del self.cuts[next(iter(self.cuts))]
 
     def declined(self, now: float) -> tuple[Declined, ...]:
         """Give the names that rest, the one that is looked at again soonest first."""

@@ -47,7 +47,7 @@ def drop_run(step: Step) -> None:
     assert run is not None
     step.experiment, step.digest = run.experiment, run.digest
     if step.message.event is Event.FETCH_INTERRUPTED and step.report is None:
-        step.data.cuts[run.experiment] = run.cuts_with(step.message)
+        step.data.count_cuts(run.experiment, run.cuts_with(step.message))
     step.ask(EndRun(scopes=step.data.scopes))
     step.ask(Disarm(timer=Timer.ORPHAN))
     if Timer.ABSENCE in run.clocks:
