@@ -256,7 +256,7 @@ class Envoy:
 
         link = open_link(self._config())
         sampler = HookSampler(self._own_readings, self._agent.gpu.interval)
-        monitor = HealthMonitor(post, is_running=lambda: False, readings=sampler.readings)
+        monitor = HealthMonitor(post, is_running=lambda: False, readings=sampler.readings, age=sampler.age)
         sampler.start()
         try:
             if link.register(describe_instance(self.shard_descriptor), self.cuda_devices):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fedenvoy.config import GpuRequirements
+from fedenvoy.config import GpuRequirements, GpuSettings
+from fedenvoy.configfile.agent_section import read_agent
+from fedenvoy.configfile.findings import Findings
 from fedenvoy.devices import DeviceProcess, DeviceState, GpuReport
 from fedenvoy.events import DeviceReading
 from fedenvoy.monitor.fitness import complaint, size
@@ -26,6 +29,36 @@ EVERYTHING = GpuRequirements(min_free_memory=GIB, max_temperature=80, no_ecc_err
 
 def said(require: GpuRequirements, *states: DeviceState, **report: Any) -> str:
     return complaint(replace(GpuReport(states, age=1.0), **report), require, 10.0)
+
+
+def test_the_requirements_stand_in_the_configuration(tmp_path: Path) -> None:
+    found = Findings("f.yaml")
+    section = {
+        "require": {"min_free_memory": "8GiB", "max_temperature": 85, "no_ecc_errors": "yes", "exclusive": True},
+        "unfit": "fail",
+        "deadline": "2s",
+        "lock_dir": ".",
+    }
+    settings = read_agent({"gpu": section}, home=tmp_path, found=found)
+    assert found.problems == []
+    require = GpuRequirements(8 * GIB, 85.0, no_ecc_errors=True, exclusive=True)
+    assert settings.gpu == GpuSettings(deadline=2.0, unfit="fail", lock_dir=tmp_path, require=require)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"require": {"free_memory": 1}}, "agent.gpu.require.free_memory"),
+        ({"require": {"max_temperature": "hot"}}, "agent.gpu.require.max_temperature"),
+        ({"unfit": "ignore"}, "expected wait or fail"),
+        ({"lock_dir": "not/there"}, "agent.gpu.lock_dir"),
+    ],
+)
+def test_a_requirement_that_cannot_be_is_told(tmp_path: Path, section: dict[str, Any], words: str) -> None:
+    found = Findings("f.yaml")
+    read_agent({"gpu": section}, home=tmp_path, found=found)
+    (problem,) = found.problems
+    assert words in problem
 
 
 def test_a_fit_card_has_nothing_said_of_it() -> None:
