@@ -24,6 +24,8 @@ __all__ = ["FileFound", "Inspection", "inspect"]
 
 STEPS = 3_000_000
 """Opcodes of pickles that are followed in one inspection."""
+PICKLES = 15.0
+"""Seconds of work for all pickles."""
 FILES = 20_000
 """Files that are looked at."""
 _COUNTED = 32 * 2**20
@@ -67,13 +69,13 @@ class Inspection:
         return "\n".join(inspection_lines(self))
 
 
-def inspect(workspace: Path, plan: Mapping[str, Any] | None = None, *, seconds: float = 30.0) -> Inspection:
+def inspect(workspace: Path, plan: Mapping[str, Any] | None = None, *, seconds: float = 60.0) -> Inspection:
     """Look at all files of a workspace.
 
     Args:
         workspace: The unpacked archive.
         plan: The content of its plan; files that it names as pickles are looked at as such.
-        seconds: Time after which the rest is left out, and said to be so.
+        seconds: Time after which files are not read any more, and said to be so.
 
     Raises:
         OSError: The workspace cannot be read.
@@ -84,7 +86,7 @@ def inspect(workspace: Path, plan: Mapping[str, Any] | None = None, *, seconds: 
     sizes = found.sizes()
     names = list(sizes)[:FILES]
     problems = [f"{len(sizes) - FILES} of {len(sizes)} files were not looked at"] if len(sizes) > FILES else []
-    budget = Budget(STEPS, seconds / 2)
+    budget = Budget(STEPS, PICKLES)
     pickles = find_pickles(found, {name: sizes[name] for name in names}, plan, budget)
     if budget.spent:  # from then on nothing more was found, whatever there is
         problems.append(f"pickles were not looked for in all files: {budget.spent}")
