@@ -291,6 +291,14 @@ def test_the_budget_is_one_for_all_pickles() -> None:
     assert "more opcodes" in problems[1]
 
 
+def test_time_is_part_of_the_budget() -> None:
+    data = pickle.dumps([1])
+    budget = Budget(1000, -1)
+    (found,) = pickles.look(io.BytesIO(data), len(data), "x", budget, named=True)
+    assert "time" in found.problem
+    assert budget.spent
+
+
 def test_a_part_too_large_is_passed_over_and_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "PART_READ", 1000)
     weights = pickle.dumps({"weights": bytes(5000)})
