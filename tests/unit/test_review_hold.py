@@ -219,11 +219,20 @@ def test_one_identity_has_one_voice(tmp_path: Path) -> None:
     case = held().id
     assert len(holds.vote(case, vote("uid 1")).approvals) == 1
     assert len(holds.vote(case, vote("uid 1")).approvals) == 1
-    assert holds.vote(case, vote("token 1")).decision == APPROVED
+    assert holds.vote(case, vote("uid 2")).decision == APPROVED
     answer = waiting.answer()
     assert answer.decision == APPROVED
     assert answer.words.count("because") == 2
     assert holds.in_hand() is None
+
+
+def test_a_token_s_vote_takes_the_place_of_approvals_without_one(tmp_path: Path) -> None:
+    holds = opened(tmp_path)
+    waiting = Waiting(holds, held(needed=2))
+    holds.vote(held().id, vote("uid 1"))
+    assert [one.identity for one in holds.vote(held().id, vote("token a")).votes] == ["token a"]
+    assert [one.identity for one in holds.vote(held().id, vote("token b")).votes] == ["token a", "token b"]
+    assert waiting.answer().decision == APPROVED
 
 
 def test_an_approval_can_be_taken_back_by_a_rejection(tmp_path: Path) -> None:

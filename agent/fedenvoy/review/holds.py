@@ -121,7 +121,8 @@ class Holds:
     def vote(self, case: str, vote: Vote) -> Held:
         """Take what one person says; it is on the disk when this returns.
 
-        An identity has one voice: a second approval changes nothing, a rejection takes an approval's place.
+        An identity has one voice: a second approval changes nothing, a rejection takes an approval's place. A vote with
+        a token takes the place of approvals without one, which may be the same person's.
 
         Raises:
             VoteError: It is not taken: nothing of that id waits any more, or its time is over.
@@ -137,9 +138,9 @@ class Holds:
                 raise VoteError(
                     f"the policy has changed since {_named(held)} was judged by it: it is judged anew, look at it again"
                 )
-            others = tuple(one for one in held.votes if one.identity != vote.identity)
-            if vote.approve and len(others) < len(held.votes):
+            if vote.approve and any(one.approve and one.identity == vote.identity for one in held.votes):
                 return held
+            others = tuple(one for one in held.votes if one.identity != vote.identity and not _is_replaced(one, vote))
             held = evolve(held, votes=(*others, vote))
             try:
                 self._shelf.put(held)
@@ -280,6 +281,10 @@ class Holds:
     def close(self) -> None:
         """Give up telling anybody."""
         self._notices.close()
+
+
+def _is_replaced(one: Vote, by: Vote) -> bool:
+    return one.approve and by.identity.startswith("token ") and not one.identity.startswith("token ")
 
 
 def _named(held: Held) -> str:
