@@ -76,8 +76,10 @@ def judge(
     elif result.get("ok") is False:
         judged = _said(ending, result, limits)
     else:  # it was ended before it could say how it went, or in its last moment
+        too_large = ending.status == f"signal {int(signal.SIGXFSZ)}" and limits.get("workspace")
         words = _sentence(ending, limits)
-        judged = ChildResult(ok=False, error=words, code=ending.status, summary=words)
+        words += f": {_allowed('workspace', limits)}, and one was larger" if too_large else ""
+        judged = ChildResult(ok=False, error=words, code="limit" if too_large else ending.status, summary=words)
     if not ending.began and judged.code != "timeout":
         words = f"the interpreter {python} ended before the experiment could begin: {judged.error}"
         judged = evolve(judged, error=words, summary=words, code="start")
@@ -156,8 +158,6 @@ def _sentence(ending: Ending, limits: Mapping[str, int]) -> str:
         name = signal.Signals(int(number)).name
     except ValueError:
         return f"killed by signal {number}"
-    if name == "SIGXFSZ" and limits.get("workspace"):
-        return f"killed by signal {number} ({name}): {_allowed('workspace', limits)}, a single one as much"
     return f"killed by signal {number} ({name})"
 
 

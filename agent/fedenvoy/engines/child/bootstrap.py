@@ -24,6 +24,8 @@ from typing import Any, NoReturn
 
 HERE = Path(__file__).parent
 LONGEST_ERROR = 1000
+MOST_NUMBERS = 100
+LONGEST_NAME = 100
 LONGEST_TRACEBACK = 64 * 1024
 BEGAN = 3
 """The file descriptor that takes a byte at the begin (see `launcher.py`)."""
@@ -145,15 +147,18 @@ def shape(descriptor: Any, name: str) -> list[str]:
 
 
 def numbers(metrics: Any) -> dict[str, float]:
-    """Give the numbers of a returned mapping by name; what is none is left out, with a line in the log."""
+    """Give the first numbers of a returned mapping by name; what is none is left out, with a line in the log."""
     found = {}
     items = metrics.items() if hasattr(metrics, "items") else ()
     for name, value in items:
         number = number_of(value)
+        if len(found) == MOST_NUMBERS:
+            print(f"only the first {MOST_NUMBERS} numbers of the result are kept")  # noqa: T201 - this is the log
+            break
         if number is None:
             print(f"the result {name!r} is not a number and is left out")  # noqa: T201 - this is the log
         else:
-            found[str(name)] = number
+            found[str(name)[:LONGEST_NAME]] = number
     return found
 
 
@@ -161,7 +166,7 @@ def number_of(value: Any) -> float | None:
     """Give a value as a number; None where it is none."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -190,7 +195,7 @@ def sentence(error: BaseException) -> str:
     name = kind_of(error)
     try:
         text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - an exception of user code may be unable to show itself
+    except BaseException:  # noqa: BLE001 - an exception of user code may be unable to show itself
         text = "(its text cannot be read)"
     return (f"{name}: {text}" if text else name)[:LONGEST_ERROR]
 
@@ -221,7 +226,7 @@ def cause_of(error: BaseException) -> str:
         return CAUSES.get(error.errno, "") if isinstance(error.errno, int) else ""
     try:
         text = str(error) if isinstance(error, RuntimeError) else ""
-    except Exception:  # noqa: BLE001 - see `sentence`
+    except BaseException:  # noqa: BLE001 - see `sentence`
         return ""
     return next((name for words, name in ENDS.items() if words in text), "")
 
@@ -233,7 +238,7 @@ def report(error: BaseException) -> str:
         frames = frames.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, frames))
-    except Exception:  # noqa: BLE001 - see above
+    except BaseException:  # noqa: BLE001 - see above
         text = sentence(error)
     flush()
     with contextlib.suppress(OSError):
