@@ -6,10 +6,10 @@ __all__ = ["Pace"]
 
 MOST = 64
 """Connections at a time; OpenFL's collaborator has three at most."""
-BURST = 50
+BURST = 2000
 """Connections that may be made at once."""
-PER_SECOND = 10.0
-"""Connections that may be made for long."""
+PER_SECOND = 500.0
+"""Connections that may be made for long: OpenFL makes one for every call, and a call for every tensor."""
 _FULL = 0.5
 """Seconds until it is looked again whether a connection has ended."""
 

@@ -196,8 +196,8 @@ class Passage:
                 return
             self._heard = True
             self._told(None)
-        if self._up.finished and self._down.finished:
-            self._over()
+        if self._up.finished and (self._down.finished or self._near.fileno() in self._hung):
+            self._over()  # all was said, and nobody hears what may still come
             return
         if moved or self.deadline is None:
             ending = self._up.ended or self._down.ended or bool(self._hung)
