@@ -17,8 +17,11 @@ from pathlib import Path
 import pytest
 from fedenvoy.app import web
 from fedenvoy.config import HttpSettings, NodeConfig
+from fedenvoy.devices import DeviceState, GpuReport
 from fedenvoy.errors import ConfigurationError, Exit
+from fedenvoy.events import DeviceReading
 from fedenvoy.testing import SandboxDirector
+from fedenvoy.web import gpus
 from fedenvoy_statecharts import State
 from prometheus_client.parser import text_string_to_metric_families
 from support.agents import RunningNode, config, running
@@ -91,7 +94,24 @@ def test_docs_metrics_lists_exactly_the_families_there_are(settings: NodeConfig,
         node.wait_state(State.IDLE)
         _, text = ask(port, "/metrics")
     there = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
-    assert there == set(re.findall(r"^\| `(fedenvoy\w*)", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+    listed = set(re.findall(r"^\| `(fedenvoy\w*)", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+    assert there == {name for name in listed if not name.startswith("fedenvoy_gpu_")}
+
+
+def test_each_gpu_family_is_listed_and_what_a_gpu_does_not_tell_has_no_sample() -> None:
+    told = DeviceState(0, DeviceReading(0, memory_total=100, memory_utilized=40, name="A"), utilization=37, lost=False)
+    report = GpuReport(devices=(told, DeviceState("GPU-1", DeviceReading(1))), age=2.0)
+    found = {family.name: family for family in gpus.families(report)}
+    page = DOCS.read_text(encoding="utf-8")
+    for name in found:
+        assert (
+            name in page or name.replace("memory_used", "memory_total").replace("memory_free", "memory_total") in page
+        )
+    assert [sample.value for sample in found["fedenvoy_gpu_utilization_ratio"].samples] == [0.37]
+    assert [sample.labels["gpu"] for sample in found["fedenvoy_gpu_memory_used_bytes"].samples] == ["0"]
+    assert [sample.value for sample in found["fedenvoy_gpu_lost"].samples] == [0, 0]
+    assert not found["fedenvoy_gpu_temperature_celsius"].samples
+    assert not list(gpus.families(GpuReport()))
 
 
 def test_ready_while_the_director_is_reached_and_not_before_or_after(

@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "review": {"configfile"},
     "testing": {"wire", "link"},
     "demo": {"testing"},
-    "doctor": {"app", "certificates", "link", "store", "workspace"},
+    "doctor": {"app", "certificates", "link", "monitor", "store", "workspace"},
 }
 """Which parts of the agent each part may import, besides the leaves and itself."""
 

@@ -87,6 +87,7 @@ class Web:
                 counts=self._tally.counts,
                 use=descendants_use,
                 labels={"shard": config.shard_name, "director": config.director.target},
+                gpu_report=lambda: self._node.gpus,
                 expiries=self._node.certificate_ends,
             )
         return Page(self._exposition.text(), _METRICS)

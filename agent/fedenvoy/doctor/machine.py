@@ -1,4 +1,4 @@
-"""What this machine gives: its clock, a place for the state, uv, an interpreter for the experiments."""
+"""What this machine gives: a clock, a place for the state, uv, and an interpreter, walls and GPUs for experiments."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fedenvoy.app.site import node_directory
+from fedenvoy.app.site import Site, node_directory
 from fedenvoy.config import NodeConfig
+from fedenvoy.devices import DeviceState
 from fedenvoy.doctor.findings import Finding, fault, good, note, warning
-from fedenvoy.errors import Exit, StoreError
+from fedenvoy.errors import ConfigurationError, Exit, StoreError
+from fedenvoy.monitor import gpu_sampler
 from fedenvoy.store.filesystem import refuse_network
 from fedenvoy.workspace.environments import RequirementsError
 from fedenvoy.workspace.installer import uv_path
@@ -45,6 +47,9 @@ def look(config: NodeConfig, environ: Mapping[str, str], timeout: float) -> Iter
     if config.install_requirements:
         yield _uv(timeout)
     yield _interpreter(config.agent.python or Path(sys.executable), timeout)
+    yield _isolation(config, environ)
+    if config.cuda_devices:
+        yield from _gpus(config)
 
 
 def _clock() -> Finding:
@@ -111,6 +116,45 @@ def _interpreter(python: Path, timeout: float) -> Finding:
     if tuple(map(int, version.split(".")[:2])) > _NEWEST_OPENFL:
         return warning("python", f"{text}, which is too new for OpenFL 1.6; name an older one in agent.python")
     return good("python", f"{text}; an archive must have been packed by the same minor version")
+
+
+def _isolation(config: NodeConfig, environ: Mapping[str, str]) -> Finding:
+    """Try the level, as a start does."""
+    try:
+        found = Site(config, session="doctor", review=None, environ=environ).confining.isolation()
+    except ConfigurationError as error:
+        return fault("isolation", str(error), Exit.CONFIGURATION)
+    if found.level == "process" and config.agent.isolation is None:
+        return warning("isolation", f"an experiment can do what this user can, and read the private key: {found.why}")
+    return good("isolation", f"experiments run at the level {found}")
+
+
+def _gpus(config: NodeConfig) -> Iterator[Finding]:
+    """Read each GPU once, as the monitor does."""
+    sampler = gpu_sampler(config)
+    sampler.start()
+    try:
+        sampler.refresh(config.agent.gpu.deadline)
+        report = sampler.report()
+    finally:
+        sampler.stop()
+    if report.overdue:
+        yield warning("GPU", "the driver does not answer; health checks will tell nothing of the GPUs")
+    elif report.error:
+        yield warning("GPU", f"{report.error}; the node works, and tells the director nothing of its GPUs")
+    else:
+        yield from map(_gpu, report.devices)
+
+
+def _gpu(state: DeviceState) -> Finding:
+    name = f"GPU {state.device} ({state.reading.name or 'of unknown name'})"
+    if state.lost:
+        return fault("GPU", f"{name} has fallen off the bus; the machine must be started anew", Exit.CONFIGURATION)
+    if state.failures:
+        told = "; ".join(f"{field}: {reason}" for field, reason in state.failures)
+        return warning("GPU", f"{name}: {told}")
+    missing = f"; it does not tell {', '.join(state.unsupported)}" if state.unsupported else ""
+    return good("GPU", f"{name} has {state.reading.memory_total / 2**30:.1f} GiB{missing}")
 
 
 def _said(command: list[str], timeout: float) -> str:

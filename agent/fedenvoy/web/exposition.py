@@ -21,6 +21,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from fedenvoy.devices import GpuReport
+from fedenvoy.web import gpus
 from fedenvoy.web.children import Use
 from fedenvoy.web.tally import LATENCIES, Counts
 
@@ -38,6 +40,7 @@ class Exposition(Collector):
         counts: Gives the tally.
         use: Gives what the experiment's processes use.
         labels: Who this is: `shard` and `director`.
+        gpu_report: Gives what is known of the GPUs.
         expiries: When each certificate ends, by its file's role; seconds since the epoch.
 
     """
@@ -49,12 +52,14 @@ class Exposition(Collector):
         counts: Callable[[], Counts],
         use: Callable[[], Use],
         labels: Mapping[str, str],
+        gpu_report: Callable[[], GpuReport],
         expiries: Callable[[], Mapping[str, float]],
     ) -> None:
         self._facts = facts
         self._counts = counts
         self._use = use
         self._labels = labels
+        self._gpu_report = gpu_report
         self._expiries = expiries
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -69,6 +74,7 @@ class Exposition(Collector):
         identity = {"version": str(facts["version"]), "session": str(facts["session"]), **self._labels}
         yield InfoMetricFamily("fedenvoy", "This node: its shard, director, version and session.", value=identity)
         yield from families(facts, self._counts(), self._use())
+        yield from gpus.families(self._gpu_report())
         yield _labelled(
             GaugeMetricFamily(
                 "fedenvoy_certificate_expiry_timestamp_seconds",
