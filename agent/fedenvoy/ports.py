@@ -135,6 +135,10 @@ class Aggregator:
     client_auth: bool = True
     """Whether this node's certificate is shown."""
 
+    def __str__(self) -> str:
+        """Give host and port as a URI has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 @frozen
 class Confinement:

@@ -60,6 +60,7 @@ def test_B46_over_the_relay_a_collaborator_gives_up_and_names_its_aggregator(
     assert f"the aggregator at localhost:{port} fails: UNAVAILABLE" in capfd.readouterr().err
 
 
+@pytest.mark.nightly
 def test_B46_over_the_relay_a_stopped_aggregator_is_noticed_although_the_relay_takes_connections(
     part: Any, port: int, tmp_path: Path
 ) -> None:

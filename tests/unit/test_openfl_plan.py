@@ -56,7 +56,9 @@ def test_the_machine_s_name_is_asked_for_as_openfl_does(monkeypatch: pytest.Monk
 def test_what_a_plan_says_is_taken(network: dict[str, Any], expected: Aggregator) -> None:
     engine: object = OpenflEngine()
     assert isinstance(engine, TalkingEngine)
-    assert engine.aggregator(plan(**network)) == expected
+    found = engine.aggregator(plan(**network))
+    assert found == expected
+    assert str(found) == f"{network['agg_addr']}:{network['agg_port']}"
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,7 @@ def reaching(site: Site, run: Run, spec: RunSpec, cancel: Cancel, start: Start) 
         return start(spec, cancel)
     forget = cancel.on_cancel(fault.found.cancel)
     try:
-        place = f"{aggregator.host}:{aggregator.port}"
-        result = start(evolve(spec, relay=str(spec.run_dir / SOCKET), aggregator=place), fault.found)
+        result = start(evolve(spec, relay=str(spec.run_dir / SOCKET), aggregator=str(aggregator)), fault.found)
     except Cancelled:
         cancel.raise_if_cancelled()
         return _not_here(fault.words)
@@ -89,8 +88,8 @@ def _aggregator(site: Site, run: Run) -> Aggregator | None:
     aggregator = engine.aggregator(run.files.plan) if isinstance(engine, TalkingEngine) else None
     if aggregator is not None and aggregator.tls and site.config.tls is None:
         raise ValueError(
-            f"the plan's aggregator at {aggregator.host}:{aggregator.port} expects TLS, and this node has no "
-            f"certificates: start it with TLS, or turn TLS off for the whole federation"
+            f"the plan's aggregator at {aggregator} expects TLS, and this node has no certificates: "
+            f"start it with TLS, or turn TLS off for the whole federation"
         )
     return aggregator
 
