@@ -29,12 +29,20 @@ def read_regular(path: Path, most: int, *, tail: bool = False) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or (found.st_size > most and not tail):
-                return None
-            file.seek(max(0, found.st_size - most))
-            return file.read(most)
-        except OSError:
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or (found.st_size > most and not tail):
             return None
+        os.lseek(descriptor, max(0, found.st_size - most), os.SEEK_SET)
+        return _read(descriptor, most)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, most: int) -> bytes:
+    content = b""
+    while len(content) < most and (part := os.read(descriptor, min(most - len(content), 2**20))):
+        content += part
+    return content
