@@ -516,8 +516,9 @@ def test_a_policy_that_changes_while_something_waits_voids_what_was_approved_by_
 
 
 def test_an_approval_under_a_policy_that_has_just_changed_is_not_taken(
-    director: SandboxDirector, desk: Desk, tmp_path: Path
+    director: SandboxDirector, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(holds, "LOOK", 600.0)  # the vote alone can notice it
     path = rules(tmp_path / "policy.yaml")
     director.offer("exp", archive(), to=["node-1"])
     with running(by(director, desk, path)) as node:
