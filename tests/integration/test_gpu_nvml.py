@@ -412,6 +412,7 @@ def look_often(gpus: FakeMachine, times: int) -> None:
     assert gpus.calls("nvmlDeviceGetHandleByIndex_v2") == 2
     assert gpus.calls("nvmlEventSetCreate") == 2
     probe.close()
+    assert gpus.calls("nvmlEventSetFree") == 2
     assert gpus.calls("nvmlShutdown") == 1
 
 
@@ -456,6 +457,18 @@ def test_B77_a_driver_that_was_upgraded_degrades_the_readings(
         gpus.set(mismatch=None)
         assert sampler.refresh(PATIENCE)
         assert sampler.report().error == ""
+
+
+def test_B77_what_a_half_replaced_driver_still_answers_is_not_believed(gpus: FakeMachine) -> None:
+    with sampling([0]) as sampler:
+        assert sampler.refresh(PATIENCE)
+        gpus.change(0, used=70 * GIB)
+        gpus.fail("nvmlDeviceGetPowerUsage", MISMATCH)
+        for _ in range(4):
+            assert sampler.refresh(PATIENCE)
+        assert sampler.readings() == (card(0),)
+        assert "LibRmVersionMismatch" in sampler.report().error
+        assert gpus.calls("nvmlInitWithFlags") == 2, "opened anew"
 
 
 def test_B77_permissions_that_are_lost_are_told_by_field(gpus: FakeMachine, caplog: pytest.LogCaptureFixture) -> None:
