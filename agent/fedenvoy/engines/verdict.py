@@ -108,6 +108,8 @@ def _said(ending: Ending, result: Mapping[str, Any], limits: Mapping[str, int]) 
         return ChildResult(ok=False, error=error, code="disk", summary=f"{summary}; the disk is full")
     if isinstance(cause, str) and limits.get(cause):
         words = f"; {_allowed(cause, limits)}{_peak(ending, limits) if cause == 'memory' else ''}"
+        if cause == "processes" and limits.get("memory"):
+            words += f", and {_allowed('memory', limits)}, of which the stack of each thread takes some"
         return ChildResult(ok=False, error=error + words, code="limit", summary=summary + words)
     if cause == "memory":
         words = _peak(ending, limits)
