@@ -5,11 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import os
 import stat
 import struct
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,31 +155,6 @@ def test_B38_a_full_disk_is_told_as_the_disks_fault(
     with pytest.raises(ArchiveError, match="the disk is full") as caught:
         receive(iter([b"x"] * chunks), tmp_path / "archive.zip", LIMITS, Cancel())
     assert caught.value.code == "disk"
-
-
-MEASURE = """
-import resource, sys
-from pathlib import Path
-from fedenvoy.cancel import Cancel
-from fedenvoy.config import ArchiveSettings
-from fedenvoy.workspace.intake import receive
-chunk = bytes(2 ** 21)
-receive(iter([chunk]), Path(sys.argv[1]), ArchiveSettings(), Cancel())
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-receive((chunk for _ in range(64)), Path(sys.argv[1]), ArchiveSettings(), Cancel())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path / "archive.zip")],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
-    assert int(done.stdout) < 16 * 1024, "KiB more after 128 MiB"
 
 
 # The archive's directory
@@ -336,7 +308,7 @@ def test_an_archive_is_unpacked_for_this_user_alone(tmp_path: Path) -> None:
         (b"a: \xff\xfe\n", "cannot be read"),
         (b"a: !!python/object/apply:os.system ['touch owned']\n", "is not YAML"),
         (b"a: &a {x: 1}\nb: {<<: *a}\n", "merge keys"),
-        (b"a: " + b"[" * 5000, "cannot be read"),
+        (b"a: " + b"[" * 5000, "nested more than 100 deep"),
         (b"a: " + b"9" * 5000, "cannot be read"),
         (b"a: " + b"x" * 2**18, "larger than the"),
         (b"a: 0x" + b"f" * 5000, "a number of 20000 bits"),

@@ -32,6 +32,8 @@ MAX_PLAN_WEIGHT = 2**20
 """Values and signs in a plan, each alias counted as what it stands for; so many do not fit in without aliases."""
 _LARGEST_NUMBER = 1024
 """Bits of a whole number."""
+_GREATEST_DEPTH = 100
+"""Mappings and lists within each other."""
 
 
 def receive(chunks: Iterator[bytes | memoryview], path: Path, limits: ArchiveSettings, cancel: Cancel) -> str:
@@ -142,7 +144,21 @@ def _weigh(plan: object) -> None:
 
 
 class _PlanLoader(yaml.SafeLoader):
-    """YAML's safe loader without merge keys: a few lines of them expand to more than any memory holds."""
+    """YAML's safe loader without merge keys, a few lines of which expand to more than any memory holds.
+
+    The time that it takes grows with the square of the depth, so that is bounded, too.
+    """
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _GREATEST_DEPTH:
+            raise yaml.composer.ComposerError(problem=f"it is nested more than {_GREATEST_DEPTH} deep")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         for key, _ in node.value:
