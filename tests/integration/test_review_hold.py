@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ import pytest
 from click.testing import CliRunner, Result
 from fedenvoy.app.node import Node
 from fedenvoy.cli import cli
-from fedenvoy.config import DirectorAddress, NodeConfig, ReviewSettings
+from fedenvoy.config import DirectorAddress, NodeConfig, RequirementsSettings, ReviewSettings
 from fedenvoy.errors import ConfigurationError, Exit
 from fedenvoy.review import holds, notice
 from fedenvoy.testing import SandboxDirector
 from fedenvoy_statecharts import Event, State
 from support.agents import RunningNode, config, running
 from support.archives import GOOD, archive
+from support.environments import wheel
 
 E, S = Event, State
 PATIENCE = 20.0
@@ -77,8 +78,9 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path / "state")
 
 
-def holding(director: SandboxDirector, desk: Desk, **review: Any) -> NodeConfig:
-    return config(director.address, desk.state, agent__review=ReviewSettings(**({"mode": "hold"} | review)))
+def holding(director: SandboxDirector, desk: Desk, site: Mapping[str, Any] | None = None, **review: Any) -> NodeConfig:
+    settings = ReviewSettings(**({"mode": "hold"} | review))
+    return config(director.address, desk.state, agent__review=settings, **(site or {}))
 
 
 def cause(node: RunningNode, event: Event) -> str:
@@ -303,6 +305,39 @@ def test_another_archive_of_the_name_voids_the_approvals(director: SandboxDirect
         assert node.stop() is Exit.OK
 
 
+VERSION = "import alpha\ndef run(shard, devices, plan):\n    return {'version': float(alpha.VERSION)}\n"
+
+
+@pytest.mark.nightly
+def test_another_lock_voids_the_approvals_and_exactly_the_approved_lock_is_installed(
+    director: SandboxDirector, desk: Desk, tmp_path: Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    wheel(wheels, "alpha", "1.0")
+    site = {"agent__requirements": RequirementsSettings(mode="offline", wheels=wheels)}
+    packed = archive(VERSION, requirements="alpha\n")
+    director.offer("exp", packed, to=["node-1"])
+    with running(holding(director, desk, required_approvals=2, site=site)) as node:
+        first = desk.wait()
+        assert "alpha==1.0" in desk.say("show", "exp")
+        desk.say("approve", "exp", "--reason", "fine", "--as", "Anna")
+        assert node.stop() is Exit.OK
+    wheel(wheels, "alpha", "2.0")
+    director.offer("exp", packed, to=["node-1"])
+    with running(holding(director, desk, site=site)) as node:
+        case = desk.wait()
+        assert (case["archive"] == first["archive"], case["lock"] == first["lock"]) == (True, False)
+        assert case["void"] == "approved before by Anna, which counts no more: another lock of its requirements"
+        shown = desk.say("show", "exp")
+        assert "alpha==2.0" in shown
+        assert "--hash=sha256:" in shown
+        wheel(wheels, "alpha", "3.0")
+        desk.say("approve", "exp", "--reason", "fine")
+        node.wait_event(E.REPORT_DELIVERED)
+        assert cause(node, E.TRAINING_FINISHED) == "version=2"
+        assert f"lock {case['lock'][:12]}" in cause(node, E.PLAN_APPROVED)
+
+
 def test_the_diff_is_against_the_archive_that_was_approved_last(director: SandboxDirector, desk: Desk) -> None:
     director.offer("exp", archive(), to=["node-1"])
     with running(holding(director, desk)) as node:
@@ -412,7 +447,7 @@ def test_a_command_and_a_webhook_are_told_once_and_nothing_secret(
     packed = archive()
     director.offer("exp", packed, to=["node-1"])
     with hook() as server:
-        review = {
+        review: dict[str, Any] = {
             "notify": ("/bin/sh", "-c", f"cat >> {out}; env >> {out}"),
             "webhook": f"http://127.0.0.1:{server.server_port}/secret-path",
         }
@@ -431,6 +466,7 @@ def test_a_command_and_a_webhook_are_told_once_and_nothing_secret(
     assert "hunter2" not in text
 
 
+@pytest.mark.nightly
 def test_a_webhook_that_fails_is_tried_again_and_one_that_hangs_holds_nothing_up(
     director: SandboxDirector, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -447,7 +483,7 @@ def test_a_webhook_that_fails_is_tried_again_and_one_that_hangs_holds_nothing_up
     director.offer("two", archive(), to=["node-1"])
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/token-in-the-path"
-        review = {"webhook": url, "notify": ("/bin/sh", "-c", "sleep 600")}
+        review: dict[str, Any] = {"webhook": url, "notify": ("/bin/sh", "-c", "sleep 600")}
         with running(holding(director, desk, **review)) as node:
             desk.wait()
             words = told(desk)

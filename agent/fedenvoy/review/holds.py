@@ -295,7 +295,7 @@ def _void(before: Held, asked: Held) -> str:
     """Say which approvals count no more, and why."""
     if not before.approvals:
         return ""
-    parts = (("archive", "archive"), ("lock", "locked requirements"), ("policy", "policy"))
+    parts = (("archive", "archive"), ("lock", "lock of its requirements"), ("policy", "policy"))
     changed = [word for name, word in parts if getattr(before, name) != getattr(asked, name)]
     names = ", ".join(vote.name for vote in before.approvals)
     return f"approved before by {names}, which counts no more: another {' and another '.join(changed)}"
