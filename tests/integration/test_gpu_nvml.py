@@ -267,14 +267,16 @@ def test_B70_garbage_reaches_nobody(gpus: FakeMachine, changes: dict[str, Any], 
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [
+    [  # of the processes that is what a binding gives whose structures are those of another driver
         ({"temperature": 2**32 - 40}, "temperature"),
         ({"power": 2**32 - 1}, "power"),
         ({"sm_clock": 2**31}, "sm_clock"),
         ({"util": 101}, "utilization"),
+        ({"processes": "4294967295:1"}, "processes"),
+        ({"processes": f"1:{2**63}"}, "processes"),
     ],
 )
-def test_B70_a_value_that_cannot_be_is_unknown(gpus: FakeMachine, change: dict[str, int], field: str) -> None:
+def test_B70_a_value_that_cannot_be_is_unknown(gpus: FakeMachine, change: dict[str, Any], field: str) -> None:
     """The neighbour: fields that are not on the wire."""
     gpus.change(0, **change)
     (state,) = read([0])

@@ -39,7 +39,7 @@ VITALS = (
 _SM, _MEMORY = 1, 2
 _CORRECTED, _UNCORRECTED = 0, 1
 _SINCE_THE_DRIVER_WAS_LOADED = 0
-_HOTTEST, _MOST_WATTS, _FASTEST = 250, 20_000.0, 20_000
+_HOTTEST, _MOST_WATTS, _FASTEST, _LAST_PID, _MOST_BYTES = 250, 20_000.0, 20_000, 2**22, 2**50
 """Beyond these a value is garbage: a driver whose structures have changed gives anything."""
 
 _THROTTLES = {
@@ -238,5 +238,9 @@ def _processes(nvml: Any, handle: Any) -> tuple[DeviceProcess, ...]:
         lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(handle),
     )
     return tuple(
-        DeviceProcess(int(one.pid), None if one.usedGpuMemory is None else int(one.usedGpuMemory)) for one in found
+        DeviceProcess(
+            _within(one.pid, _LAST_PID, "as a process id"),
+            None if one.usedGpuMemory is None else _within(one.usedGpuMemory, _MOST_BYTES, "bytes of a process"),
+        )
+        for one in found
     )
