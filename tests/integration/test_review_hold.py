@@ -105,6 +105,21 @@ def test_what_is_approved_runs(director: SandboxDirector, desk: Desk) -> None:
         assert not desk.waiting()
 
 
+def test_where_an_experiment_could_approve_the_next_that_is_said(
+    director: SandboxDirector, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    director.offer("exp", archive(), to=["node-1"])
+    with running(holding(director, desk, site={"agent__isolation": "process"})) as node:
+        desk.wait()
+        assert "one that runs could approve the next" in caplog.text
+        assert node.stop() is Exit.OK
+    caplog.clear()
+    director.offer("exp", archive(), to=["node-1"])
+    with running(holding(director, desk, site={"agent__isolation": "sandbox"})):
+        desk.wait()
+        assert "could approve the next" not in caplog.text
+
+
 def test_what_is_rejected_is_told_without_the_reason_and_not_asked_again(director: SandboxDirector, desk: Desk) -> None:
     director.offer("exp", archive(), to=["node-1"])
     with running(holding(director, desk)) as node:

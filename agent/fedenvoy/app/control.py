@@ -61,7 +61,7 @@ def admission(site: Site) -> Admission:
             number = grp.getgrnam(group).gr_gid
         except KeyError:
             logger.warning("there is no group %r on this machine: only this user and root may review", group)
-    run_as = site.run_as
+    run_as = site.run_as if site.config.agent.run_as is not None else None
     return Admission(number, frozenset() if run_as is None else frozenset({run_as}))
 
 

@@ -123,6 +123,12 @@ class Reviewing:
             if judged.decision != "hold":
                 self._site.holds.forget(case.experiment)
                 return Decision(approved=judged.decision == "approve", words=judged.why, policy=judged.policy)
+            if self._site.confining.isolation().level == "process":
+                logger.warning(
+                    "%r will wait for people, but experiments run as this node's own user with nothing between them "
+                    "(agent.isolation: process): one that runs could approve the next",
+                    case.experiment[:100],
+                )
             answer = self._site.holds.wait(
                 self._held(case, judged),
                 lambda: _unless_cancelled(cancel, lambda: shown(case, self._site.holds.kept.last(case.experiment))),
