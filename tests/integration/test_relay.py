@@ -11,22 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 from fedenvoy.config import TlsFiles
-from fedenvoy.relay import AggregatorRelay, pace, passage
-from fedenvoy.relay.sides import Side
-from fedenvoy.relay.waiting import Step
+from fedenvoy.relay import AggregatorRelay
 from fedenvoy.testing import ThrowawayAuthority
 from fedenvoy.testing.certs import Pem
 from fedenvoy.testing.ports import ReservedPort
-from support.aggregators import aggregator, bare, call, dial, read_all
-
-GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+from support.aggregators import Watched, aggregator, bare, call, dial, heard, read_all
 
 
 @pytest.fixture(scope="module")
@@ -37,52 +32,6 @@ def authority() -> ThrowawayAuthority:
 @pytest.fixture
 def node(authority: ThrowawayAuthority, tmp_path: Path) -> TlsFiles:
     return authority.issue("node-1").write(tmp_path, "node")
-
-
-class Watched(AggregatorRelay):
-    """A relay whose findings can be waited for."""
-
-    def __init__(
-        self, path: Path, port: int, tls: TlsFiles | None = None, host: str = "localhost", **more: Any
-    ) -> None:
-        self.faults: list[str] = []
-        self.tries = 0
-        self.found = threading.Event()
-        super().__init__(path / "s", host, port, tls=tls, on_fault=self._take, environ={}, **more)
-
-    def _take(self, words: str) -> None:
-        self.faults.append(words)
-        self.found.set()
-
-    def wait_trouble(self) -> str:
-        """Call, as a client of HTTP/2 begins, until there is trouble."""
-        deadline = time.monotonic() + 20
-        while not self.trouble:
-            assert time.monotonic() < deadline
-            with dial(self.path) as connection:
-                heard(connection, GREETING)
-        return self.trouble
-
-    def is_well(self) -> bool:
-        """Whether the aggregator was heard last."""
-        return not self.trouble
-
-    def _opening(self) -> Step[Side]:
-        self.tries += 1
-        return super()._opening()
-
-    @property
-    def path(self) -> Path:
-        return self._path
-
-
-def heard(connection: socket.socket, said: bytes = b"") -> bytes:
-    """Say something and give the first byte of what comes, or nothing where the connection ends."""
-    try:
-        connection.sendall(said)
-        return connection.recv(1)
-    except ConnectionError:
-        return b""
 
 
 def test_an_aggregator_with_mutual_tls_is_called_by_a_process_that_has_no_key(
@@ -229,25 +178,6 @@ def test_without_an_aggregator_connections_end_at_once_and_the_client_makes_paus
     reserved.close()
 
 
-def test_who_reads_slowly_is_felt_by_who_sends(tmp_path: Path) -> None:
-    """The relay holds a piece, and the rest waits in the system's buffers, which are bounded, and at its sender."""
-    sent, blocked = [0], threading.Event()
-
-    def pour(connection: socket.socket) -> None:
-        connection.settimeout(1.0)
-        piece = bytes(2**16)
-        try:
-            while sent[0] < 2**28:
-                sent[0] += connection.send(piece)
-        except TimeoutError:
-            blocked.set()
-
-    with bare(pour) as port, Watched(tmp_path, port, host="127.0.0.1") as relay, dial(relay.path) as reader:
-        assert blocked.wait(30), "all of it was taken"
-        received = len(read_all(reader))
-    assert received == sent[0] < 2**25
-
-
 def server_context(tmp_path: Path, pem: Pem) -> ssl.SSLContext:
     files = pem.write(tmp_path, "server")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -291,23 +221,6 @@ def test_only_the_approved_address_is_reached_whatever_is_asked_for(tmp_path: Pa
             connection.shutdown(socket.SHUT_WR)
             assert not read_all(connection)
     assert arrived == [orders]
-
-
-def test_an_experiment_has_so_many_connections_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "MOST", 2)
-    come = threading.Semaphore(0)
-
-    def hold(connection: socket.socket) -> None:
-        come.release()
-        read_all(connection)
-
-    with bare(hold) as port, Watched(tmp_path, port, host="127.0.0.1") as relay, ExitStack() as stack:
-        first, *_ = [stack.enter_context(dial(relay.path)) for _ in range(3)]
-        assert come.acquire(timeout=20)
-        assert come.acquire(timeout=20)
-        assert not come.acquire(timeout=0.7)
-        first.close()
-        assert come.acquire(timeout=20)
 
 
 @pytest.mark.parametrize("level", ["short", "long"])
@@ -357,62 +270,3 @@ def test_the_relay_ends_at_once_whatever_its_connections_do(
 def test_where_no_socket_can_be_made_nothing_is_left_behind(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         AggregatorRelay(tmp_path / "nowhere" / "s", "localhost", 1, environ={}).start()
-
-
-def test_a_side_that_ended_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An aggregator that is gone without a word does not answer the end of a connection."""
-    monkeypatch.setattr(passage, "LONGEST_END", 0.3)
-    go = threading.Event()
-
-    def dead(connection: socket.socket) -> None:
-        assert connection.recv(1) == b"x"
-        assert go.wait(20)
-
-    with bare(dead) as port, Watched(tmp_path, port, host="127.0.0.1") as relay:
-        with dial(relay.path) as connection:
-            connection.sendall(b"x")
-            connection.shutdown(socket.SHUT_WR)
-            assert connection.recv(1) == b""
-        go.set()
-
-
-def test_connections_that_wait_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One whose experiment is gone while the aggregator takes nothing, and one that says nothing."""
-    go, woken = threading.Event(), [0]
-    ready = passage.Passage.ready
-
-    def counted(own: passage.Passage, descriptor: int, events: int) -> None:
-        woken[0] += 1
-        ready(own, descriptor, events)
-
-    def deaf(_connection: socket.socket) -> None:
-        assert go.wait(30)
-
-    with bare(deaf) as port, Watched(tmp_path, port, host="127.0.0.1") as relay:
-        with dial(relay.path), dial(relay.path) as gone:
-            gone.settimeout(0.5)
-            with suppress(TimeoutError):
-                while True:
-                    gone.sendall(bytes(2**20))
-            monkeypatch.setattr(passage.Passage, "ready", counted)
-            gone.close()
-            assert not relay.found.wait(0.5)
-            assert 1 <= woken[0] < 20
-        go.set()
-
-
-class TestPace:
-    """How many connections, and how fast."""
-
-    def test_a_burst_is_let_through_and_then_so_many_each_second(self) -> None:
-        own = pace.Pace(0.0)
-        assert sum(own.take(0, 0.0) for _ in range(2 * pace.BURST)) == pace.BURST
-        assert 0.0 < own.pause(0) <= max(0.01, 1.0 / pace.PER_SECOND)
-        assert own.take(0, own.pause(0))
-        later = own.pause(0) + 1.0
-        assert sum(own.take(0, later) for _ in range(2 * pace.BURST)) == pytest.approx(pace.PER_SECOND, abs=10)
-
-    def test_what_stands_is_bounded(self) -> None:
-        own = pace.Pace(0.0)
-        assert not own.take(pace.MOST, 100.0)
-        assert own.take(pace.MOST - 1, 100.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from fedenvoy.config import TlsFiles
+from fedenvoy.relay import AggregatorRelay
+from fedenvoy.relay.sides import Side
+from fedenvoy.relay.waiting import Step
 from fedenvoy.testing.certs import Pem
 
 METHOD = "/openfl.aggregator.Aggregator/GetTasks"
@@ -106,3 +111,53 @@ def dial(path: Path) -> socket.socket:
     connection.settimeout(20)
     connection.connect(str(path))
     return connection
+
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client of HTTP/2 begins: its preface, and settings without a word."""
+
+
+class Watched(AggregatorRelay):
+    """A relay whose findings can be waited for."""
+
+    def __init__(
+        self, path: Path, port: int, tls: TlsFiles | None = None, host: str = "localhost", **more: Any
+    ) -> None:
+        self.faults: list[str] = []
+        self.tries = 0
+        self.found = threading.Event()
+        super().__init__(path / "s", host, port, tls=tls, on_fault=self._take, environ={}, **more)
+
+    def _take(self, words: str) -> None:
+        self.faults.append(words)
+        self.found.set()
+
+    def wait_trouble(self) -> str:
+        """Call, as a client of HTTP/2 begins, until there is trouble."""
+        deadline = time.monotonic() + 20
+        while not self.trouble:
+            assert time.monotonic() < deadline
+            with dial(self.path) as connection:
+                heard(connection, GREETING)
+        return self.trouble
+
+    def is_well(self) -> bool:
+        """Whether the aggregator was heard last."""
+        return not self.trouble
+
+    def _opening(self) -> Step[Side]:
+        self.tries += 1
+        return super()._opening()
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+
+def heard(connection: socket.socket, said: bytes = b"") -> bytes:
+    """Say something and give the first byte of what comes, or nothing where the connection ends."""
+    try:
+        connection.sendall(said)
+        return connection.recv(1)
+    except ConnectionError:
+        return b""

@@ -11,7 +11,8 @@ __all__ = ["listening"]
 
 _ADDRESS_LIMIT = 107
 """The most bytes in the path of a unix socket, on Linux."""
-_WAITING = 16
+_WAITING = 128
+"""Connections that wait to be taken; where more come, the system refuses them at once."""
 
 
 def listening(path: Path, owner: tuple[int, int] | None) -> socket.socket:

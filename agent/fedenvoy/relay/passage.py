@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from fedenvoy.relay import words
+from fedenvoy.relay.direction import Direction
 from fedenvoy.relay.waiting import NOTHING
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ LONGEST_END = 30.0
 """Seconds without a byte after one side has ended; then the other one is ended, too."""
 _ALERT = b"\x15\x03"
 """How TLS complains; HTTP/2 never begins like that."""
-_ROUNDS = 8
-"""Pieces that one direction may pass before the other connections have their turn."""
 
 
 class Watch(Protocol):
@@ -31,39 +30,6 @@ class Watch(Protocol):
 
     def __call__(self, descriptor: int, events: int | None, passage: Passage) -> None:
         """Look for these events, and always for a broken connection; None: no longer."""
-
-
-class _Direction:
-    """What comes from one side and goes to the other: one piece at a time, so that who is slow is felt by who sends."""
-
-    def __init__(self, source: Side, sink: Side) -> None:
-        self.source = source
-        self.sink = sink
-        self.piece = memoryview(b"")
-        self.ended = False
-        self.finished = False
-        self.first = b""
-
-    def move(self) -> bool:
-        """Pass on what can be passed on; tell whether anything moved."""
-        moved = False
-        for _ in range(_ROUNDS):
-            if self.piece:
-                taken = self.sink.send(self.piece)
-                self.piece = self.piece[taken:]
-                if not taken:
-                    break
-            elif self.ended:
-                self.finished = self.finished or self.sink.finish()
-                break
-            else:
-                piece = self.source.receive()
-                if piece is None:
-                    break
-                self.piece, self.ended = piece, not piece
-                self.first = self.first or bytes(piece[:2])
-            moved = True
-        return moved
 
 
 class Passage:
@@ -93,8 +59,8 @@ class Passage:
         self._place = place
         self._told = told
         self._wait: Wait | None = None
-        self._up: _Direction | None = None
-        self._down: _Direction | None = None
+        self._up: Direction | None = None
+        self._down: Direction | None = None
         self._heard = False
         self._shut = False
         self._hung: set[int] = set()
@@ -172,7 +138,7 @@ class Passage:
 
     def _open(self, far: Side) -> None:
         self._far, self.deadline = far, None
-        self._up, self._down = _Direction(self._near, far), _Direction(far, self._near)
+        self._up, self._down = Direction(self._near, far), Direction(far, self._near)
         self._pass()
 
     def _pass(self) -> None:
@@ -222,7 +188,7 @@ class Passage:
             # What has hung up is reported without end, so it is looked at only while there is something to do with it.
             self._watch(descriptor, events if events or descriptor not in self._hung else None, self)
 
-    def _sides(self) -> list[tuple[Side, _Direction, _Direction]]:
+    def _sides(self) -> list[tuple[Side, Direction, Direction]]:
         assert self._far is not None
         assert self._up is not None
         assert self._down is not None

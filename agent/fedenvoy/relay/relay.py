@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 LONGEST_OPENING = 20.0
 """Seconds for a connection to the aggregator to come about; gRPC gives up then, too."""
 _LOOKUP_GRACE = 0.5
+_QUIET = 10.0
+"""Seconds from one line of the log to the next: an experiment must not be able to fill it with its connections."""
 
 
 class AggregatorRelay:
@@ -78,6 +80,7 @@ class AggregatorRelay:
         self._faulty = False
         self._stopping = False
         self._trouble = ""
+        self._quiet_until = 0.0
         self._thread: threading.Thread | None = None
         self._resources = contextlib.ExitStack()
         self._waker, self._woken = socket.socketpair()
@@ -169,14 +172,21 @@ class AggregatorRelay:
         said = "" if trouble is None else str(trouble)
         if said != self._trouble:
             self._trouble = said
-            if trouble is None:
-                logger.info("the aggregator at %s answers again", self._place)
-            else:
-                logger.warning("%s", said)
+            self._log()
         if trouble is None:
             self._heard = True
         elif trouble.lasting and not self._heard:
             self._fault(said)
+
+    def _log(self) -> None:
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + _QUIET
+        if self._trouble:
+            logger.warning("%s", self._trouble)
+        else:
+            logger.info("the aggregator at %s answers again", self._place)
 
     def _fault(self, words: str) -> None:
         if not self._faulty:
