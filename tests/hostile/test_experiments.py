@@ -123,7 +123,7 @@ def wrong(desk: Desk, cases: Mapping[str, Case]) -> list[str]:
 @pytest.mark.parametrize("level", LEVELS)
 def test_B50_B54_B83_one_agent_outlives_what_harms(level: str, open_desk: Callable[[str], Desk]) -> None:
     """The few of all times: at the default level all of them, at the other one those that no wall holds."""
-    few = {name: case for name, case in HOSTILE.items() if case.fills or (case.always and level == LEVELS[0])}
+    few = {name: case for name, case in HOSTILE.items() if case.everywhere or (case.always and level == LEVELS[0])}
     assert wrong(open_desk(level), few) == []
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +125,35 @@ def test_B43_what_an_exception_quotes_leaves_only_when_the_site_says_so(
     assert SECRET in kept.read_text()
     assert "Traceback" in kept.read_text()
     assert "Traceback" in kept.with_name("child.log").read_text()
+
+
+LATE = """
+import os, sys, time
+from pathlib import Path
+from fedenvoy.engines.child import guard, watching
+
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+real, looks = guard.tree, []
+
+def late(top):
+    looks.append(top)
+    return real(top) if len(looks) > 1 else []
+
+guard.tree = late
+one = guard._Guard.__new__(guard._Guard)
+one._codes, one._moved, one._child = {}, True, child
+one._watching = watching.Watching({}, Path(sys.argv[1]))
+one._end_descendants()
+assert os.WIFSIGNALED(one._codes[child]), one._codes
+"""
+
+
+def test_B83_what_is_forked_while_the_guard_looks_is_ended_too(tmp_path: Path) -> None:
+    """A process that began after the list of all was made, and whose parent ended before it was read, is on no list."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(place for place in sys.path if place)}
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, str(tmp_path)], env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()

@@ -37,7 +37,7 @@ class Case(NamedTuple):
     """A pattern of the cause that is recorded; empty: it finishes; EITHER."""
     always: bool = False
     """Whether it is tried in the commit tier."""
-    fills: bool = False
+    everywhere: bool = False
     """Whether that is so at every level."""
     level: str = ""
     """The one level it is tried at; empty: all."""
@@ -89,21 +89,22 @@ HOSTILE = {
         "",
         level="sandbox",
     ),
-    "kills its parent": Case("os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)", "signal 9", level="process"),
+    "kills its parent": Case("os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)", "signal 9: .*", level="process"),
     "breaks the ties to its parent": Case(
         """
         libc = ctypes.CDLL(None)
         libc.prctl(1, 0, 0, 0, 0)
         libc.prctl(36, 1, 0, 0, 0)
-        if os.fork() == 0:
-            os.setsid()
+        for _ in range(20):
             if os.fork() == 0:
-                libc.prctl(1, 0, 0, 0, 0)
-                os.execve("/bin/sleep", ["sleep", "86411"], {})
-            os._exit(0)
+                os.setsid()
+                if os.fork() == 0:
+                    libc.prctl(1, 0, 0, 0, 0)
+                    os.execve("/bin/sleep", ["sleep", "86411"], {})
+                os._exit(0)
         """,
         "",
-        always=True,
+        everywhere=True,
     ),
     # It leaves things behind
     "leaves threads": Case("threading.Thread(target=time.sleep, args=(3600,)).start()", "", always=True),
@@ -207,8 +208,7 @@ HOSTILE = {
         time.sleep(20)
         """,
         r"limit: it was ended: an experiment may have 40 MiB of files here \(agent.child.workspace\), and it took more",
-        always=True,
-        fills=True,
+        everywhere=True,
     ),
     "fills the disk with one file": Case(
         "with open('file', 'wb') as file:\n    while True:\n        file.write(b'x' * 2**20)",
@@ -247,8 +247,7 @@ HOSTILE = {
     "fills the memory": Case(
         "kept = [bytearray(2**26) for _ in range(20)]",
         r"limit: MemoryError.*; an experiment may have 512 MiB of memory here \(agent.child.memory\); peak .*",
-        always=True,
-        fills=True,
+        everywhere=True,
     ),
     "fills the memory in many processes": Case(
         """
@@ -265,8 +264,7 @@ HOSTILE = {
     "is a fork bomb": Case(
         "for _ in range(9):\n    os.fork()\ntime.sleep(20)\nos._exit(0)",
         r"limit: it was ended: an experiment may have 100 processes and threads here \(agent.child.processes\), .*",
-        always=True,
-        fills=True,
+        everywhere=True,
     ),
     "is a fork bomb of many sessions": Case(
         "for _ in range(8):\n    os.fork()\n    os.setsid() if os.getpgrp() != os.getpid() else None\ntime.sleep(20)",

@@ -24,11 +24,13 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple, NoReturn
 
 from fedenvoy.engines.child.watching import Watching, tree
+
+TYPE_CHECKING = False  # `typing` takes as long to load as all the rest here
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -43,22 +45,29 @@ _HIGH = 16
 """The guard's own descriptors begin here, so that a program may be given low ones."""
 
 
-class Ties(NamedTuple):
-    """What leads from the program's side to the guard."""
+class Ties:
+    """What leads from the program's side to the guard, as one side holds it.
 
-    told: int
-    """Takes lines: `pid N` (take in this process instead), `status N`, `fault KIND TEXT`."""
-    go: int
-    """Gives a byte once the process that was told of has been taken in."""
-    began: int
-    """Takes a byte when the program's own first code runs."""
+    Attributes:
+        told: Takes lines: `pid N` (take in this process instead), `status N`, `fault KIND TEXT`.
+        go: Gives a byte once the process that was told of has been taken in.
+        began: Takes a byte when the program's own first code runs.
+
+    """
+
+    __slots__ = ("began", "go", "told")
+
+    def __init__(self, told: int, go: int, began: int) -> None:
+        self.told = told
+        self.go = go
+        self.began = began
 
     def tell(self, line: str) -> None:
         """Tell the guard something; raises OSError where it has ended."""
         os.write(self.told, " ".join(line.split()).encode("utf-8", "replace")[:LONGEST_FAULT] + b"\n")
 
 
-def enter(agent: int, log: Path, limits: dict[str, int], groups: Sequence[str] = ()) -> Ties:
+def enter(agent: int, log: str, limits: dict[str, int], groups: Sequence[str] = ()) -> Ties:
     """Become two processes; return in the program's only.
 
     Args:
@@ -68,7 +77,7 @@ def enter(agent: int, log: Path, limits: dict[str, int], groups: Sequence[str] =
         groups: The control groups that it lives in.
 
     """
-    watching = Watching(limits, log.parent, groups)
+    watching = Watching(limits, os.path.dirname(log), groups)
     line = _moved(os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -162,18 +171,23 @@ class _Guard:
         self._asked = True
         _signal_group(self._child, signal.SIGTERM)
 
-    def _reap(self) -> None:
-        """Take the exit codes of all that ended."""
-        with contextlib.suppress(ChildProcessError):
-            while True:
+    def _reap(self) -> bool:
+        """Take the exit codes of all that ended; tell whether any child is left."""
+        left = True
+        while left:
+            try:
                 pid, code, usage = os.wait4(-1, os.WNOHANG)
-                if pid == 0:
-                    break
-                self._codes[pid] = code
-                self._watching.saw(usage)
+            except ChildProcessError:
+                left = False
+                break
+            if pid == 0:
+                break
+            self._codes[pid] = code
+            self._watching.saw(usage)
         if not self._moved and self._child in self._codes:
             self._moved = True
             self._move(self._said("pid"))
+        return left
 
     def _move(self, other: str) -> None:
         """Go on to the process that the first one was there to make; empty: there is no other."""
@@ -210,8 +224,8 @@ class _Guard:
             for task in found:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(task.pid, signal.SIGKILL)
-            self._reap()
-            if not found or time.monotonic() > deadline:
+            # What was forked while the list was made is not on it, but it is a child as soon as its parent has ended.
+            if not self._reap() or time.monotonic() > deadline:
                 return
             time.sleep(0.005)
 
@@ -231,11 +245,11 @@ class _Guard:
 class _Output:
     """What the experiment prints, on its way from a pipe into files of bounded size."""
 
-    def __init__(self, source: int, log: Path, kept: int) -> None:
+    def __init__(self, source: int, log: str, kept: int) -> None:
         os.set_blocking(source, False)
         self.sources = [source]
         """Where it comes from; empty once nobody can print any more."""
-        self._log = log
+        self._place = os.path.dirname(log)
         self._file = 1
         self._room, self._last = kept // 5 - os.fstat(1).st_size, 2 * kept // 5
 
@@ -265,14 +279,14 @@ class _Output:
 
     def _turn(self) -> None:
         """Go on in a new file; the one before the last is gone."""
-        latest = self._log.with_name(LATEST)
+        latest = f"{self._place}/{LATEST}"
         if self._file == 1:
             self._put(f"\n[what was printed last is in {LATEST}]\n".encode("ascii"))
         elif self._file >= 0:
             os.close(self._file)
         self._room, self._file = self._last, -1
         with contextlib.suppress(OSError):
-            latest.replace(latest.with_name(EARLIER))
+            os.replace(latest, f"{self._place}/{EARLIER}")
         with contextlib.suppress(OSError):  # the experiment may have put anything there, even what blocks for ever
             self._file = os.open(latest, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
