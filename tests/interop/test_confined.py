@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from fedenvoy.engines.openfl_plan import find_aggregator
+from fedenvoy_statecharts import Event
 from interop.conftest import NAMES
+from interop.test_aggregator_loss import BOUND, orphaned, told
+from interop.test_recovery import SLOW, A, wait_for
 
 if TYPE_CHECKING:
     from fedenvoy.config import TlsFiles
@@ -57,6 +60,24 @@ def test_confined_nodes_take_part_with_mutual_tls(federation: Start, certificate
     assert outcome.weights["slopes"] == pytest.approx([3.0, -2.0, 0.5, 1.0], abs=0.5)
     for name in NAMES:
         group.wait(name, lambda view: view.done and "Training" in view.path)
+
+
+@pytest.mark.nightly
+def test_B46_a_confined_collaborator_whose_aggregator_died_gives_up(federation: Start, tmp_path: Path) -> None:
+    """What the relay saw stands in the journal: the process itself saw only that its connections ended."""
+    marks = tmp_path / "marks" / "file"
+    marks.parent.mkdir()
+    marks.touch()
+    group = federation({})
+    walls = {"isolation": "sandbox", "sandbox": {"write": [str(marks.parent)]}}
+    group.node(A, settings={**walls, "aggregator_timeout": BOUND, "orphan_timeout": 300})
+    group.submit(SLOW.format(marks=str(marks)), online=(A,))
+    wait_for(lambda: marks.read_text("utf-8"), group.deadline)
+    group.kill_director()
+    orphaned(group)
+    line = told(group, A, Event.EXPERIMENT_ORPHANED)
+    assert line is not None
+    assert str(line["cause"]).endswith("cannot be reached: Connection refused")
 
 
 @pytest.mark.nightly
