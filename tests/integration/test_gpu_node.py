@@ -302,7 +302,7 @@ def test_the_status_shows_each_gpu(gpus: FakeMachine, director: SandboxDirector,
         lines = {line.strip()[:5].strip(): line for line in in_words(node, director, tmp_path).splitlines()}
         assert f"{NAME}, 1.0 of 80.0 GiB, 37 %, 352 W, 0 s ago; not supported: temperature" in lines["gpu 0"]
         assert "unknown GPU" in lines["gpu 9"]
-        assert "unknown: memory size, used memory, load, name (NVMLError_InvalidArgument" in lines["gpu 9"]
+        assert "not there, or it cannot be read (NVMLError_InvalidArgument: Invalid Argument)" in lines["gpu 9"]
 
 
 def test_B72_a_driver_that_hangs_from_the_first_call_on_holds_nothing_up(

@@ -121,6 +121,11 @@ CASES: list[tuple[GpuRequirements, dict[str, Any], str]] = [
         {"processes": None},
         "GPU 0 (card) does not tell its processes, and agent.gpu.require.exclusive is set",
     ),
+    (
+        EVERYTHING,
+        {"reading": DeviceReading(0), "failures": (("name", "Invalid Argument"),), "processes": None},
+        "GPU 0 is not there, or cannot be read (Invalid Argument)",
+    ),
     (EVERYTHING, {"lost": True}, "GPU 0 (card) is lost: the driver says that it has fallen off the bus"),
 ]
 

@@ -53,6 +53,9 @@ def _complaints(state: DeviceState, require: GpuRequirements) -> Iterator[str]:
     if state.lost:
         yield f"{name} is lost: the driver says that it has fallen off the bus"
         return
+    if not state.reading.name and state.failures:
+        yield f"{name} is not there, or cannot be read ({state.failures[0][1]})"
+        return
     if require.min_free_memory:
         yield from _of_memory(state, name, require.min_free_memory)
     if require.max_temperature:

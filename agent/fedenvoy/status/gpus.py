@@ -127,6 +127,8 @@ def _line(gpu: Gpu, age: str) -> str:
     head = f"{gpu.device}, {name}" if len(str(gpu.device)) >= 8 else name
     if gpu.lost:
         return f"{head}, lost: it has fallen off the bus"
+    if not gpu.name and gpu.failures:
+        return f"{head}: not there, or it cannot be read ({gpu.failures[0][1]})"
     words = [head, *_measures(gpu), age or "not read yet", *_worries(gpu)]
     line = ", ".join(word for word in words if word)
     if gpu.unsupported:
