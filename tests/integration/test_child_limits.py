@@ -129,7 +129,6 @@ def test_B43_what_an_exception_quotes_leaves_only_when_the_site_says_so(
 
 LATE = """
 import os, sys, time
-from pathlib import Path
 from fedenvoy.engines.child import guard, watching
 
 child = os.fork()
@@ -144,7 +143,7 @@ def late(top):
 guard.tree = late
 one = guard._Guard.__new__(guard._Guard)
 one._codes, one._moved, one._child = {}, True, child
-one._watching = watching.Watching({}, Path(sys.argv[1]))
+one._watching = watching.Watching({}, sys.argv[1])
 one._end_descendants()
 assert os.WIFSIGNALED(one._codes[child]), one._codes
 """
