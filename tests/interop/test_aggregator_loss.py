@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fedenvoy.errors import Exit
 from fedenvoy_statecharts import Event, State
-from interop.test_recovery import SLOW, A, B, is_over, journal, training_of, wait_for
+from interop.test_recovery import SEEN, SLOW, A, B, is_over, journal, training_of, wait_for
 
 if TYPE_CHECKING:
     from fedenvoy.demo.child import Child
@@ -29,7 +29,7 @@ def told(group: Federation, name: str, event: Event) -> dict[str, object] | None
 def trained(group: Federation, marks: Path, bound: int) -> tuple[Child, str, str]:
     """Have one node train for a director; give the submission, and the training's process and workspace."""
     marks.touch()
-    group.node(A, settings={"aggregator_timeout": bound, "orphan_timeout": 300})
+    group.node(A, settings={**SEEN, "aggregator_timeout": bound, "orphan_timeout": 300})
     person = group.submit(SLOW.format(marks=str(marks)), online=(A,))
     pid, workspace = wait_for(lambda: training_of(A, marks), group.deadline)
     return person, pid, workspace
@@ -94,8 +94,8 @@ def test_B53_a_node_that_leaves_in_mid_round_releases_its_peer(federation: Start
     group = federation({})
     marks = tmp_path / "marks"
     marks.touch()
-    leaver = group.node(A, settings={"on_stop": "report", "drain_timeout": 0})
-    group.node(B, settings={"aggregator_timeout": BOUND})
+    leaver = group.node(A, settings={**SEEN, "on_stop": "report", "drain_timeout": 0})
+    group.node(B, settings={**SEEN, "aggregator_timeout": BOUND})
     person = group.submit(SLOW.format(marks=str(marks)), rounds=9)
     for name in (A, B):
         wait_for(lambda n=name: training_of(n, marks), group.deadline)  # type: ignore[misc]

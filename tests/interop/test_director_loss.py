@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from chaos.replay import Line, illegal, read_journal
 from fedenvoy_statecharts import Event, State
-from interop.test_recovery import SLOW, A, B, is_over, training_of, wait_for
+from interop.test_recovery import SEEN, SLOW, A, B, is_over, training_of, wait_for
 
 if TYPE_CHECKING:
     from interop.conftest import Federation, Start
@@ -23,7 +23,7 @@ def in_training(group: Federation, marks: Path) -> dict[str, tuple[str, str]]:
     """Submit a slow experiment to both nodes; give process and workspace of each one's training."""
     marks.touch()
     for name in (A, B):
-        group.node(name, settings={"orphan_timeout": 4})
+        group.node(name, settings={**SEEN, "orphan_timeout": 4})
     group.submit(SLOW.format(marks=str(marks)))
     return {name: wait_for(lambda n=name: training_of(n, marks), group.deadline) for name in (A, B)}  # type: ignore[misc]
 
@@ -76,7 +76,7 @@ def test_B12_B24_a_director_that_is_frozen_for_several_periods_gets_its_experime
     marks = tmp_path / "marks"
     marks.touch()
     for name in (A, B):
-        group.node(name)
+        group.node(name, settings=SEEN)
     person = group.submit(SLOW.format(marks=str(marks)))
     for name in (A, B):
         wait_for(lambda n=name: training_of(n, marks), group.deadline)  # type: ignore[misc]

@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 A, B = "hospital-a", "hospital-b"
 
+SEEN = {"isolation": "process"}
+"""For a node whose experiment is watched by the process ids and files that it names: in a sandbox those are its own."""
+
 SLOW = """
 import os, time
 _train = train
@@ -44,8 +47,8 @@ def test_B6_a_node_killed_in_training_rejoins(federation: Start, tmp_path: Path)
     group = federation({})
     marks = tmp_path / "marks"
     marks.touch()
-    group.node(B)
-    node = group.node(A)
+    group.node(B, settings=SEEN)
+    node = group.node(A, settings=SEEN)
     person = group.submit(SLOW.format(marks=str(marks)))
     pid, workspace = wait_for(lambda: training_of(A, marks), group.deadline)
     node.signal(signal.SIGKILL)
@@ -53,7 +56,7 @@ def test_B6_a_node_killed_in_training_rejoins(federation: Start, tmp_path: Path)
     later = group.submit(name="later", rounds=1, online=(B,))
     wait_for(lambda: is_over(pid), group.deadline)
     wait_for(lambda: '"submitted"' in later.log.read_text("utf-8"), group.deadline)
-    group.node(A)
+    group.node(A, settings=SEEN)
     again, anew = wait_for(lambda: training_of(A, marks, but=pid), group.deadline)
     assert again != pid
     assert anew != workspace
