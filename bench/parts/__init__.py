@@ -7,5 +7,17 @@ from __future__ import annotations
 
 __all__ = ["PARTS"]
 
-PARTS = ("start", "idle", "dispatch", "stop", "registry_window", "outage", "frozen", "journal", "relay")
+PARTS = (
+    "start",
+    "idle",
+    "dispatch",
+    "intake",
+    "stop",
+    "registry_window",
+    "outage",
+    "frozen",
+    "journal",
+    "relay",
+    "environment",
+)
 """The modules of this package, by name; each is loaded when it is to run."""
