@@ -151,6 +151,7 @@ def test_B38_a_build_reaches_nothing_of_the_node_and_leaves_no_process(site: Sit
     assert not [path for path in site.node.root.rglob("*") if path.is_file() and b"poison" in path.read_bytes()]
 
 
+@pytest.mark.nightly
 def test_links_that_a_build_leaves_lead_nowhere(site: Site, tmp_path: Path) -> None:
     """The tree is made read-only afterwards by somebody who may do more than the build could."""
     victim = tmp_path / "victim"
@@ -221,6 +222,7 @@ with open(HERE + "/junk", "wb") as file:
     assert (error.kind, "agent.requirements.max_environment_bytes" in str(error)) == ("refused", True)
 
 
+@pytest.mark.nightly
 def test_a_build_that_never_ends_is_ended(site: Site) -> None:
     source(
         site.wheels, "gamma", "import time, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(3600)\n"

@@ -76,6 +76,7 @@ def test_what_cannot_be_met_is_not_put_before_people(tmp_path: Path, wheels: Pat
             assert failed.settled is not None, "the archive is to blame"
 
 
+@pytest.mark.nightly
 def test_mode_off_installs_nothing(tmp_path: Path, wheels: Path) -> None:
     code = "import importlib.util\ndef run(*_):\n    return {'found': float(bool(importlib.util.find_spec('alpha')))}\n"
     with SandboxDirector() as director:

@@ -83,6 +83,7 @@ def test_exactly_what_was_locked_is_installed_whatever_the_index_has_by_now(node
     assert version(node.build("alpha", locked=locked), "alpha") == "2.0"
 
 
+@pytest.mark.nightly
 def test_a_package_that_was_exchanged_since_the_lock_is_not_installed(node: Node, wheels: Path) -> None:
     locked = node.lock("alpha==1.0")
     wheel(wheels, "alpha", "1.0", "protobuf")
@@ -129,7 +130,7 @@ def test_a_wheel_is_preferred_to_a_newer_source(node: Node, wheels: Path, mark: 
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("given", ["directory", "file"])
+@pytest.mark.parametrize("given", ["directory", pytest.param("file", marks=pytest.mark.nightly)])
 def test_sources_in_the_archive_are_built_from_a_copy(node: Node, given: str, tmp_path: Path) -> None:
     packed = source(node.workspace, "delta", "open(HERE + '/left', 'w').close()")
     if given == "directory":
@@ -302,6 +303,7 @@ def test_only_listed_indexes_are_asked(  # noqa: PLR0917 - a table's columns
     assert not node.root.exists(), "refused before anything is run"
 
 
+@pytest.mark.nightly
 def test_the_first_listed_index_is_the_one_that_is_asked(node: Node, wheels: Path, tmp_path: Path) -> None:
     for name in ("UV_INDEX_URL", "UV_FIND_LINKS"):
         del node.environ[name]
@@ -326,7 +328,7 @@ Node(Path(sys.argv[1]), Path(sys.argv[2])).build("alpha")
 """
 
 
-@pytest.mark.parametrize("where", ["_compile", "_sync"])
+@pytest.mark.parametrize("where", [pytest.param("_compile", marks=pytest.mark.nightly), "_sync"])
 def test_an_agent_that_is_killed_publishes_nothing_half_made(node: Node, tmp_path: Path, where: str) -> None:
     code = KILLED.replace("PATHS", repr([path for path in sys.path if path])).replace("WHERE", where)
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(tmp_path / "wheels")], check=False)
@@ -338,6 +340,7 @@ def test_an_agent_that_is_killed_publishes_nothing_half_made(node: Node, tmp_pat
     assert node.left() == [name]
 
 
+@pytest.mark.nightly
 def test_two_agents_that_build_the_same_at_once_build_it_once(node: Node, tmp_path: Path) -> None:
     code = """
 import sys

@@ -208,8 +208,8 @@ def test_B83_uv_killed_while_it_builds_takes_its_builders_with_it(node: Node, tm
     def when_it_builds() -> None:
         with building.open() as pipe:
             assert pipe.read(1) == "x"
-            tokens = [lock.read_text().split()[1] for lock in node.root.glob("*.lock")]
-            found = [pid for token in tokens for pid in members(token)]
+            (token,) = [held.split()[1] for lock in node.root.glob("*.lock") if (held := lock.read_text())]
+            found = members(token)
             (uv,) = [pid for pid in found if Path(f"/proc/{pid}/comm").read_text() == "uv\n"]
             os.kill(uv, signal.SIGKILL)
             assert pipe.read() == "", "the end comes when the last process has ended"
