@@ -200,6 +200,12 @@ def test_flags_may_be_allowed_by_name(tmp_path: Path, flagged: Any, decision: st
     assert not (tmp_path / "canary").exists()
 
 
+def test_a_flag_must_be_allowed_even_where_its_import_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "tasks.pkl").write_bytes(touches(tmp_path / "canary"))
+    for pickles, decision in (({"imports": ["posix"]}, "hold"), ({"imports": ["posix"], "flagged": "any"}, "approve")):
+        assert approves(tmp_path, {"pickles": pickles}).judge(case(tmp_path)).decision == decision
+
+
 def test_a_pickle_that_was_not_seen_wholly_fulfils_nothing(tmp_path: Path) -> None:
     (tmp_path / "tasks.pkl").write_bytes(pickle.dumps([1])[:-1])
     for pickles in ({"flagged": "any"}, {"imports": ["numpy"]}):
