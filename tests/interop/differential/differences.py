@@ -132,8 +132,8 @@ ROWS: Mapping[str, Better | OnPurpose] = {
     "SIGTERM": Better("SIGTERM", "ends the process in the middle of anything", "ends it in order, with exit code 0"),
     "words": OnPurpose(
         "A failure report is one line, not a traceback.",
-        "A traceback and an exception's text can quote the site's data to the whole federation; its type and the line of "
-        "the archive are told. `agent.report.detail: full` sends all of it.",
+        "A traceback and an exception's text can quote the site's data to the whole federation; its type and the line "
+        "of the archive are told. `agent.report.detail: full` sends all of it.",
     ),
     "GPUs": OnPurpose(
         "Health checks carry a reading of each GPU that is offered, with no plugin configured.",
