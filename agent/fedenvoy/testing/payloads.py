@@ -111,6 +111,8 @@ def _payload(kind: type[Message], experiments: Sequence[str]) -> dict[str, st.Se
             "engine": st.sampled_from(("callable", "openfl")),
             "install": st.booleans(),
             "reviewer": words,
+            "lock": st.just("") | digests(),
+            "policy": st.just("") | digests(),
         },
         RunEnded: {
             "metrics": st.dictionaries(st.text(min_size=1, max_size=10), st.floats(allow_infinity=False), max_size=3)
