@@ -19,6 +19,7 @@ from fedenvoy.link.dialect import Openfl16
 from fedenvoy.link.proxy import proxy_text
 
 __all__ = [
+    "MAX_AHEAD_BYTES",
     "MAX_CHUNK_BYTES",
     "MAX_MESSAGE_BYTES",
     "MAX_REPLY_BYTES",
@@ -33,6 +34,8 @@ MAX_MESSAGE_BYTES = 2**30
 """The largest message that is sent, and that a server takes; what OpenFL's own channels allow."""
 MAX_CHUNK_BYTES = 16 * 2**20
 """The largest chunk of an archive that is taken; OpenFL's have 2 MiB. Several of them are in memory at a time."""
+MAX_AHEAD_BYTES = 4 * 2**20
+"""What a director may send of an archive before it is read: 40 MB a second over a round trip of 100 ms."""
 MAX_REPLY_BYTES = 64 * 2**10
 """The largest other message that is taken; each holds a name, a number or nothing."""
 
@@ -63,6 +66,9 @@ def channel_options(settings: LinkSettings) -> tuple[tuple[str, int | str], ...]
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_CHUNK_BYTES),
         ("grpc.service_config", json.dumps(_LIMITS)),
+        # What gRPC takes in ahead of its reader. Left to itself it measures the line, and takes tens of megabytes.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", MAX_AHEAD_BYTES),
         ("grpc.max_metadata_size", 2**20),  # a director's words, which are cut when they are told
         ("grpc.enable_retries", 0),  # each retry is a transition of the lifecycle
         # A new channel means a new connection: from the shared pool it would get the one that has just failed.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Sink", "SinkError"]
 
-_AHEAD = 2
-"""Chunks that wait to be written; with a chunk of OpenFL's size they are 4 MiB."""
+_AHEAD = 1
+"""Chunks that wait to be written; with a chunk of OpenFL's size they are 2 MiB."""
 
 
 class SinkError(Exception):
