@@ -267,7 +267,8 @@ def test_B38_an_experiment_that_fills_the_disk_is_a_failed_experiment_and_not_th
             records = node.wait_event(E.REPORT_DELIVERED)
             event = E.REQUIREMENTS_FAILED if where == "installation" else E.EXPERIMENT_UNUSABLE
             assert [r.event for r in records if r.target is S.REPORTING] == [event]
-            assert "the disk is full" in director.reports[0].error_description
+            words = "bytes when it is unpacked, and" if where == "unpacking" else "the disk is full"
+            assert words in director.reports[0].error_description
             director.offer("good", archive(), to=["node-1"])
             node.wait_event(E.TRAINING_FINISHED)
             assert free(disk) > MEGABYTE

@@ -124,15 +124,16 @@ class Training:
         gpus = self._site.gpus
 
         def start(spec: RunSpec, ended: Cancel) -> ChildResult:
-            return run_child(
-                spec,
-                engine.program(),
-                python,
-                env={**self._site.hosting.environment, **(gpus.variables() if gpus else {})},
-                grace=config.agent.kill_grace,
-                cancel=ended,
-                timeout=config.agent.max_run_time or None,
-            )
+            with self._site.hosting.grouped(spec) as grouped:
+                return run_child(
+                    grouped,
+                    engine.program(),
+                    python,
+                    env={**self._site.hosting.environment, **(gpus.variables() if gpus else {})},
+                    grace=config.agent.kill_grace,
+                    cancel=ended,
+                    timeout=config.agent.max_run_time or None,
+                )
 
         spec = self._site.run_spec(run.directory, run.files)
         try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from fedenvoy.workspace.installer import RequirementsError
+from fedenvoy.workspace.failures import RequirementsError
 from fedenvoy.workspace.interpreters import installed
 from fedenvoy.workspace.pins import read_pins, write_pins
 from fedenvoy.workspace.resolving import install_list, resolve

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from fedenvoy.processes import MARK
-from fedenvoy.workspace.installer import Uv, cache_of, tail_of
+from fedenvoy.workspace.failures import tail_of
+from fedenvoy.workspace.installer import Uv, cache_of
 from fedenvoy.workspace.locks import locked
 from fedenvoy.workspace.room import Bounds, Room
 from fedenvoy.workspace.runs import remove_run

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from fedenvoy.workspace.building import make, publish
 from fedenvoy.workspace.drafts import drafting
-from fedenvoy.workspace.installer import RequirementsError, retried, uv_environment
+from fedenvoy.workspace.failures import RequirementsError, retried
+from fedenvoy.workspace.installer import uv_environment
 from fedenvoy.workspace.interpreters import Interpreter, inspect, satisfied
 from fedenvoy.workspace.locking import Locks, first_to_resolve
 from fedenvoy.workspace.pins import Locked

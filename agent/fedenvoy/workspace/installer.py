@@ -10,23 +10,18 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
-from fedenvoy.cancel import Cancelled
-from fedenvoy.errors import FedenvoyError
 from fedenvoy.processes import MARK, end_marked
+from fedenvoy.workspace.failures import RequirementsError, failure, tail_of
 
 if TYPE_CHECKING:
     from fedenvoy.cancel import Cancel
 
-__all__ = ["Confine", "RequirementsError", "Uv", "cache_of", "retried", "tail_of", "uv_environment", "uv_path"]
+__all__ = ["Confine", "Uv", "cache_of", "uv_environment", "uv_path"]
 
-TAIL_LINES = 40
-TAIL_BYTES = 32 * 2**10
 POLL = 0.1
 """Seconds between two looks at the clock and the cancel switch while uv runs."""
 
@@ -47,50 +42,6 @@ _BUILDING = re.compile(
     r"|CC|CXX|CPP|LD|AR|FC|(?:C|CXX|CPP|LD|F)FLAGS|CPATH|LIBRARY_PATH|LD_LIBRARY_PATH|PKG_CONFIG_PATH|CMAKE_\w+"
     r"|MAX_JOBS|CUDA_HOME|CUDA_PATH|TORCH_CUDA_ARCH_LIST|SOURCE_DATE_EPOCH|MAKEFLAGS|FEDENVOY_RUN"
 )
-_KINDS = (
-    ("disk", re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)),
-    (
-        "environment",
-        re.compile(r"permission denied|read-only file system|input/output error|cannot allocate memory", re.IGNORECASE),
-    ),
-    ("resolution", re.compile(r"no solution found|unsatisfiable", re.IGNORECASE)),
-    (
-        "network",
-        re.compile(
-            r"error sending request|tcp connect error|dns error|timed? ?out|connection (?:reset|refused|closed)"
-            r"|network is unreachable|are you offline|request failed after|error decoding response body"
-            r"|unexpected (?:eof|end of file)|status server error|\b(?:429|50[0-9]) ",
-            re.IGNORECASE,
-        ),
-    ),
-)
-_WORDS = {
-    "disk": "the disk is full: the requirements could not be installed",
-    "environment": "the requirements could not be installed on this machine",
-    "resolution": "the requirements cannot be met together",
-    "network": "the package index could not be reached",
-    "other": "the requirements could not be installed",
-}
-# "error:" or a cross begins the reason; older releases draw its branches with box characters.
-_REASON = re.compile(r"(?:^|\n)\s*(?:error:|\N{MULTIPLICATION SIGN})\s*(.+)", re.DOTALL)
-_DRAWING = re.compile("[\u2500-\u257f\u25b6\N{MULTIPLICATION SIGN}]|hint:|cause:")
-
-
-class RequirementsError(FedenvoyError):
-    """An experiment's environment could not be built.
-
-    Attributes:
-        kind: `resolution` (the requirements contradict each other or exist nowhere), `refused` (they ask for what an
-            experiment may not have) or `other` (a package cannot be built, most often): the experiment's own; and
-            `network`, `timeout`, `disk` or `environment`: this node's.
-        tail: The installer's last lines; empty where it was not run.
-
-    """
-
-    def __init__(self, message: str, kind: str = "environment", tail: str = "") -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.tail = tail
 
 
 def uv_path() -> str:
@@ -250,7 +201,7 @@ class Uv:
             words = f"uv was killed by signal {-code} while it installed the requirements"
             raise RequirementsError(f"{words}{' (out of memory?)' * (code == -signal.SIGKILL)}", tail=self.tail())
         if code:
-            raise _failure(self.tail())
+            raise failure(self.tail())
 
     def _run(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
         self._cancel.raise_if_cancelled()
@@ -278,55 +229,5 @@ class Uv:
                 process.wait()
 
 
-def retried(
-    attempt: Callable[[], None],
-    *,
-    tries: int,
-    pause: float,
-    cancel: Cancel,
-    before: Callable[[RetryCallState], None],
-) -> None:
-    """Call `attempt` until it does not fail for the network's fault, at most `tries` times.
-
-    Args:
-        attempt: What to do.
-        tries: At most this many times.
-        pause: Seconds that the first pause is at most; later ones double, to 30 s.
-        cancel: Ends the pause; `Cancelled` is raised.
-        before: Told before each pause.
-
-    """
-
-    def sleep(seconds: float) -> None:
-        if cancel.wait(seconds):
-            raise Cancelled
-
-    Retrying(
-        stop=stop_after_attempt(tries),
-        wait=wait_random_exponential(multiplier=pause, max=max(pause, 30)),
-        retry=retry_if_exception(lambda error: isinstance(error, RequirementsError) and error.kind == "network"),
-        sleep=sleep,
-        before_sleep=before,
-        reraise=True,
-    )(attempt)
-
-
-def _failure(tail: str) -> RequirementsError:
-    kind = next((kind for kind, pattern in _KINDS if pattern.search(tail)), "other")
-    match = _REASON.search(tail)
-    reason = " ".join(_DRAWING.sub(" ", match.group(1) if match else tail).split())
-    return RequirementsError(f"{_WORDS[kind]}: {reason[:500] or 'uv gave no reason'}", kind, tail)
-
-
 def _create(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb", 0)
-
-
-def tail_of(path: Path) -> str:
-    """Give the last lines of a log; none where it is not there."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as log:
-        log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))
-        text = log.read().decode("utf-8", "replace")
-    return "\n".join(text.splitlines()[-TAIL_LINES:])

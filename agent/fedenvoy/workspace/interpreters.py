@@ -14,7 +14,8 @@ from typing import Any
 
 from attrs import frozen
 
-from fedenvoy.workspace.installer import RequirementsError, uv_environment, uv_path
+from fedenvoy.workspace.failures import RequirementsError
+from fedenvoy.workspace.installer import uv_environment, uv_path
 
 __all__ = ["Interpreter", "inspect", "installed", "satisfied"]
 

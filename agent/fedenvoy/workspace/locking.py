@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import evolve
 
 from fedenvoy.workspace.drafts import drafting
-from fedenvoy.workspace.installer import RequirementsError
+from fedenvoy.workspace.failures import RequirementsError
 from fedenvoy.workspace.interpreters import satisfied
 from fedenvoy.workspace.needs import bounds
 from fedenvoy.workspace.pins import Locked

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from fedenvoy.processes import end_marked
-from fedenvoy.workspace.installer import RequirementsError
+from fedenvoy.workspace.failures import RequirementsError
 
 if TYPE_CHECKING:
     from fedenvoy.cancel import Cancel

@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from fedenvoy.workspace.installer import RequirementsError
-from fedenvoy.workspace.requirements import (
-    Requirements,
-    bounded_names,
-    expand,
-    project_name,
-    read_site,
-    site_options,
-    site_places,
-)
+from fedenvoy.workspace.failures import RequirementsError
+from fedenvoy.workspace.requirements import Requirements, bounded_names, expand, project_name
+from fedenvoy.workspace.site_files import read_site, site_options, site_places
 from fedenvoy.workspace.sources import choose_sources
 
 if TYPE_CHECKING:

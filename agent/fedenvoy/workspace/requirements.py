@@ -15,18 +15,19 @@ from pathlib import Path
 from attrs import frozen
 
 __all__ = [
+    "INCLUDES",
     "MAX_BYTES",
+    "MAX_FILES",
     "Requirements",
     "as_constraint",
     "bounded_names",
+    "decoded",
     "expand",
     "hashes_of",
+    "logical_lines",
     "normalise",
     "options_of",
     "project_name",
-    "read_site",
-    "site_options",
-    "site_places",
 ]
 
 MAX_BYTES = 2**20
@@ -55,7 +56,8 @@ _LONG_NAMES = {
     "-f": "--find-links",
     "-i": "--index-url",
 }
-_INCLUDES = frozenset({"--requirement", "--constraint"})
+INCLUDES = frozenset({"--requirement", "--constraint"})
+"""The options that name another file of requirements or constraints."""
 _FLAGS = frozenset({"--no-index", "--pre", "--prefer-binary", "--require-hashes"})
 # Debian's pip lists this package in every environment; nobody can install it.
 _PHANTOMS = frozenset({"pkg-resources==0.0.0", "pkg_resources==0.0.0"})
@@ -80,7 +82,7 @@ def normalise(data: bytes) -> str:
     """
     options: list[str] = []
     wanted: list[str] = []
-    for line in _logical_lines(_decode(data)):
+    for line in logical_lines(decoded(data)):
         (options if line.startswith("-") else wanted).append(line)
     asks = wanted or any(_is_include(line) for line in options)
     return "\n".join(options + wanted) if asks else ""
@@ -100,55 +102,6 @@ def expand(text: str, root: Path, folder: Path | None = None) -> Requirements:
     reader = _Reader(root.resolve())
     reader.read(text, (folder or root).resolve(), constrain=False)
     return Requirements(tuple(reader.options), tuple(reader.lines), tuple(reader.constraints))
-
-
-def read_site(path: Path) -> tuple[str, ...]:
-    """Give the lines of a site's own file and of those it includes: to know them, not to judge them.
-
-    Raises OSError where a file is not there, ValueError where it is no text.
-    """
-    return tuple(line for _, line in _site_lines(path))
-
-
-def site_options(path: Path) -> tuple[str, ...]:
-    """Give what a site's own file, and those it includes, tell the installer; directories are absolute.
-
-    Raises as `read_site`.
-    """
-    options = []
-    for folder, line in _site_lines(path):
-        for name, value in options_of(line) if line.startswith("-") else ():
-            if name == "--find-links" and "://" not in value:
-                options.append(f"{name} {folder / value}")
-            elif name not in {"--editable", *_INCLUDES}:
-                options.append(f"{name} {value}".rstrip())
-    return tuple(options)
-
-
-def site_places(path: Path) -> tuple[Path, ...]:
-    """Give the files that a site's own file is made of, and the files and directories that its lines name.
-
-    Raises as `read_site`.
-    """
-    places = {path.absolute(): None}
-    for folder, line in _site_lines(path):
-        named = [value for _, value in options_of(line)] if line.startswith("-") else [line.partition(" ")[0]]
-        places |= {folder / name: None for name in named if name and (folder / name).exists()}
-    return tuple(places)
-
-
-def _site_lines(path: Path) -> Iterator[tuple[Path, str]]:
-    """Give each line with the directory of its file."""
-    waiting, seen = [path], set[Path]()
-    while waiting and len(seen) < MAX_FILES:
-        file = waiting.pop().resolve()
-        if file in seen:
-            continue
-        seen.add(file)
-        for line in _logical_lines(_decode(file.read_bytes())):
-            yield file.parent, line
-            included = (value for name, value in options_of(line) if name in _INCLUDES) if line.startswith("-") else ()
-            waiting.extend(file.parent / value for value in included if "://" not in value)
 
 
 def project_name(line: str) -> str:
@@ -212,7 +165,7 @@ class _Reader:
         for option, value in options_of(line):
             if option == "--editable":
                 raise ValueError(f"{line!r} asks for an editable installation, which an experiment may not have")
-            if option in _INCLUDES:
+            if option in INCLUDES:
                 self._include(line, value, folder, constrain=constrain or option == "--constraint")
             elif option == "--find-links" and "://" not in value:
                 self.options.append(f"{option} {self._inside(line, folder / value)}")
@@ -251,7 +204,8 @@ class _Reader:
         return resolved
 
 
-def _decode(data: bytes) -> str:
+def decoded(data: bytes) -> str:
+    """Give the text of a file; raises ValueError where it is none."""
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)
@@ -259,7 +213,8 @@ def _decode(data: bytes) -> str:
         raise ValueError("the requirements are not text in UTF-8") from None
 
 
-def _logical_lines(text: str) -> Iterator[str]:
+def logical_lines(text: str) -> Iterator[str]:
+    """Give the lines that say something: continued ones joined, without comments."""
     pending = ""
     for line in text.splitlines():
         bare = _COMMENT.sub("", line).strip()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedenvoy.workspace.installer import RequirementsError
+from fedenvoy.workspace.failures import RequirementsError
 from fedenvoy.workspace.pins import Locked, Pin, placed, read_pins, with_hashes, write_pins
 from fedenvoy.workspace.requirements import hashes_of, project_name
 

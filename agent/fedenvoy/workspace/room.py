@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fedenvoy.cancel import Cancel
-from fedenvoy.workspace.installer import RequirementsError
+from fedenvoy.workspace.failures import RequirementsError
 
 __all__ = ["Bounds", "Room", "size_of"]
 

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from attrs import evolve, frozen
 
-from fedenvoy.workspace.installer import RequirementsError
+from fedenvoy.workspace.failures import RequirementsError
 from fedenvoy.workspace.requirements import Requirements, hashes_of, options_of
 
 if TYPE_CHECKING:
