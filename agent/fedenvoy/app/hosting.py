@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+from attrs import evolve
+
 from fedenvoy.config import NodeConfig
+from fedenvoy.engines import groups
 from fedenvoy.engines.variables import child_environment, dropped
+from fedenvoy.ports import RunSpec
 from fedenvoy.workspace.logs import keep_log
 
 __all__ = ["Hosting"]
@@ -60,6 +65,17 @@ class Hosting:
             "output": child.output,
             "nice": child.nice,
         }
+
+    @cached_property
+    def _groups(self) -> Path | None:
+        """Where runs may have control groups, if memory is bounded and the system lets them."""
+        return groups.find() if self._config.agent.child.memory else None
+
+    @contextmanager
+    def grouped(self, spec: RunSpec) -> Iterator[RunSpec]:
+        """Give a run a control group for the length of a block, where it may have one."""
+        with groups.group(self._groups, spec.run_dir.name, spec.limits) as found:
+            yield evolve(spec, groups=found)
 
     def keep(self, run_dir: Path, words: str = "") -> Path | None:
         """Keep what a run printed, with what became of it; give the place, None where there is none."""
