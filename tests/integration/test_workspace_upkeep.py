@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -256,13 +257,18 @@ def test_what_this_node_must_mend_is_told_apart(node: Node, tmp_path: Path) -> N
 # Without an index
 
 
+def uv(node: Node, *arguments: str) -> int:
+    return subprocess.run([uv_path(), *arguments], env=node.environ, check=False).returncode
+
+
 @pytest.fixture
 def site(tmp_path: Path, node: Node) -> Path:
     """Give a site's interpreter with an engine in it, which its wheels do not hold; it needs alpha before 2."""
     wheel(tmp_path / "engine", "engine", "1.6", "alpha<2; python_version > '3'\nRequires-Dist: zeta; extra == 'more'")
-    node.environ["UV_FIND_LINKS"] += f",{tmp_path / 'engine'}"
-    python = node.build("engine==1.6")
-    node.environ["UV_FIND_LINKS"] = str(tmp_path / "wheels")
+    python = tmp_path / "site" / "bin" / "python"
+    assert uv(node, "venv", "--quiet", str(tmp_path / "site")) == 0
+    engine = ("--find-links", str(tmp_path / "engine"), "engine==1.6")
+    assert uv(node, "pip", "install", "--quiet", "--python", str(python), *engine) == 0
     site = tmp_path / "site.txt"
     site.write_text(f"--no-index\n--find-links {tmp_path / 'wheels'}\nprotobuf\n")
     return python
@@ -283,8 +289,7 @@ def build(node: Node, python: Path, tmp_path: Path, requirements: str, *, inheri
 def test_an_engine_that_the_node_has_need_not_be_found_again(node: Node, site: Path, tmp_path: Path) -> None:
     with pytest.raises(RequirementsError, match="engine"):
         build(node, site, tmp_path, "", inherit=True)  # beta is missing on the node
-    uv = [uv_path(), "pip", "install", "--python", str(site), "beta"]
-    assert os.spawnve(os.P_WAIT, uv[0], uv, node.environ) == 0
+    assert uv(node, "pip", "install", "--quiet", "--python", str(site), "beta") == 0
     with pytest.raises(RequirementsError, match="engine"):
         build(node, site, tmp_path, "", inherit=False)
     python = build(node, site, tmp_path, "")
@@ -295,8 +300,7 @@ def test_an_engine_that_the_node_has_need_not_be_found_again(node: Node, site: P
 def test_what_the_node_s_engine_cannot_work_with_is_not_put_in_front_of_it(
     node: Node, site: Path, tmp_path: Path
 ) -> None:
-    uv = [uv_path(), "pip", "install", "--python", str(site), "beta"]
-    assert os.spawnve(os.P_WAIT, uv[0], uv, node.environ) == 0
+    assert uv(node, "pip", "install", "--quiet", "--python", str(site), "beta") == 0
     assert version(build(node, site, tmp_path, "alpha"), "alpha") == "1.0"
     with pytest.raises(RequirementsError, match=r"alpha"):
         build(node, site, tmp_path, "alpha==2.0")
