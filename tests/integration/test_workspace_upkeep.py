@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -266,8 +267,8 @@ def site(tmp_path: Path, node: Node) -> Path:
     """Give a site's interpreter with an engine in it, which its wheels do not hold; it needs alpha before 2."""
     wheel(tmp_path / "engine", "engine", "1.6", "alpha<2; python_version > '3'\nRequires-Dist: zeta; extra == 'more'")
     python = tmp_path / "site" / "bin" / "python"
-    assert uv(node, "venv", "--quiet", str(tmp_path / "site")) == 0
-    engine = ("--find-links", str(tmp_path / "engine"), "engine==1.6")
+    assert uv(node, "venv", "--quiet", "--python", sys.executable, str(tmp_path / "site")) == 0
+    engine = ("--find-links", str(tmp_path / "engine"), "--find-links", str(tmp_path / "wheels"), "engine==1.6")
     assert uv(node, "pip", "install", "--quiet", "--python", str(python), *engine) == 0
     site = tmp_path / "site.txt"
     site.write_text(f"--no-index\n--find-links {tmp_path / 'wheels'}\nprotobuf\n")
