@@ -39,7 +39,9 @@ class Pipe:
     def line(self) -> str:
         text = b""
         while not text.endswith(b"\n"):
-            text += self._read()
+            part = self._read()
+            assert part, "the pipe ended without a further line"
+            text += part
         return text.decode().strip()
 
     def wait_end(self) -> None:

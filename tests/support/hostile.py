@@ -178,7 +178,7 @@ HOSTILE = {
     ),
     "writes into its own log": Case(
         """
-        for name in ("child.log", "child.latest.log", "child.earlier.log", "launch.json"):
+        for name in ("child.log", "child.latest.log", "child.earlier.log", "launch"):
             place = pathlib.Path(SPEC["workspace"]).parent / name
             try:
                 place.unlink(missing_ok=True)

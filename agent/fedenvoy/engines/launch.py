@@ -7,8 +7,8 @@ the program is.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
+import marshal
 import os
 import selectors
 import socket
@@ -91,7 +91,7 @@ def launch(
 
     Args:
         what: The program.
-        run_dir: An existing directory of its own; gets launch.json, the LOGS, and confined BOX.
+        run_dir: An existing directory of its own; gets the launch file, the LOGS, and confined BOX.
         grace: Seconds between asking it to end and killing it.
         cancel: Ends it.
         timeout: Seconds after which it is ended; None: none.
@@ -108,9 +108,9 @@ def launch(
     token = token or new_token()
     for name in LOGS[1:]:
         (run_dir / name).unlink(missing_ok=True)
-    order = run_dir / "launch.json"
+    order = run_dir / "launch"
     with create(order) as file:
-        file.write(json.dumps(_order(what, run_dir)).encode("ascii"))
+        file.write(marshal.dumps(_order(what, run_dir)))
     ours, theirs = socket.socketpair()
     with ours:
         with theirs, create(run_dir / LOGS[0]) as out:

@@ -50,7 +50,7 @@ def supervise(
 
     Args:
         spec: What the child is told; `token` and `result` are added here. It can read all of this.
-        run_dir: An existing directory; gets spec.json, launch.json, child.log (with LATER_LOGS behind it) and
+        run_dir: An existing directory; gets spec.json, child.log (with LATER_LOGS behind it) and
             result.json, which lies in `child` when the child is confined.
         python: The interpreter to run it in.
         env: Its environment variables, all of them.

@@ -148,7 +148,7 @@ def shape(descriptor: Any, name: str) -> list[str]:
 
 def numbers(metrics: Any) -> dict[str, float]:
     """Give the first numbers of a returned mapping by name; what is none is left out, with a line in the log."""
-    found = {}
+    found: dict[str, float] = {}
     items = metrics.items() if hasattr(metrics, "items") else ()
     for name, value in items:
         number = number_of(value)

@@ -31,8 +31,6 @@ _NUMBER, _ARCH, _FIRST = 0, 4, 16
 """Where in the kernel's description of a call these stand; of the first argument, the lower half."""
 _SET_FILTER, _NO_SLOWER = 1, 4
 
-Line = tuple[int, int, int, int]
-
 
 class _Instruction(ctypes.Structure):
     _fields_ = (("code", ctypes.c_uint16), ("yes", ctypes.c_uint8), ("no", ctypes.c_uint8), ("k", ctypes.c_uint32))
@@ -60,7 +58,7 @@ def restrict() -> bool:
     return True
 
 
-def program() -> list[Line]:
+def program() -> list[tuple[int, int, int, int]]:
     """Give the filter; every jump leads over one line or a few, so that it can be read from top to bottom."""
     lines = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, _AUDIT[ARCHITECTURE]), refuse(errno.EPERM), (_LOAD, 0, 0, _NUMBER)]
     if ARCHITECTURE == "x86_64":
@@ -81,6 +79,6 @@ def program() -> list[Line]:
     return lines
 
 
-def refuse(number: int) -> Line:
+def refuse(number: int) -> tuple[int, int, int, int]:
     """Give the line that ends a call with an error."""
     return (_RETURN, 0, 0, _ERROR | number)

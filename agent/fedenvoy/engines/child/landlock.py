@@ -11,9 +11,12 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
-from collections.abc import Sequence
 
 from fedenvoy.engines.child.syscalls import syscall
+
+TYPE_CHECKING = False  # `typing` takes as long to load as all the rest here
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["LEAST", "restrict", "version"]
 

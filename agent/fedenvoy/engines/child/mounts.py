@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import glob
 import os
 
 from fedenvoy.engines.child.places import HIDE, WRITE, Place, above
@@ -31,7 +30,7 @@ _CLONE, _CLOSE = 1, 0o2000000
 _MOVE_FROM = 4
 
 _PLAIN_NODES = ("null", "zero", "full", "random", "urandom", "tty")
-_GPU_NODES = ("nvidia*", "dri", "kfd", "dxg", "infiniband")
+_GPU_NODES = ("nvidia", "dri", "kfd", "dxg", "infiniband")
 _LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx"))
 
 
@@ -151,7 +150,7 @@ def devices(*, gpu: bool) -> None:
     mount("tmpfs", "/dev", "tmpfs", _NO_SUID, "mode=755,size=1m")
     found = [f"{OLD}/dev/{name}" for name in _PLAIN_NODES if os.path.exists(f"{OLD}/dev/{name}")]
     if gpu:
-        found += [node for pattern in _GPU_NODES for node in glob.glob(f"{OLD}/dev/{pattern}")]
+        found += [f"{OLD}/dev/{name}" for name in os.listdir(f"{OLD}/dev") if name.startswith(_GPU_NODES)]
     for source in found:
         target = source[len(OLD) :]
         make_point(target, source)

@@ -15,29 +15,32 @@ import ctypes
 import fcntl
 import os
 import signal
-import socket
-import struct
-from collections.abc import Callable
-from typing import Any, NoReturn
 
 from fedenvoy.engines.child import filters, landlock, mounts, places, privileges
 from fedenvoy.engines.child.syscalls import checked, libc
 
-__all__ = ["Told", "enter"]
+TYPE_CHECKING = False  # `typing` takes as long to load as all the rest here
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+__all__ = ["enter"]
 
 _MOUNTS, _CGROUPS, _IPC, _USERS, _PROCESSES, _NETWORK = 1 << 17, 1 << 25, 1 << 27, 1 << 28, 1 << 29, 1 << 30
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1
-
-Told = Callable[[str], None]
-"""Tells the guard: `pid N`, `status N`, `fault KIND TEXT`."""
+_IPV4, _DATAGRAMS = 2, 2
 
 
-def enter(spec: dict[str, Any], tell: Told, go: int, run: Callable[[], NoReturn]) -> NoReturn:
+class _Interface(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char * 16), ("flags", ctypes.c_short), ("more", ctypes.c_char * 22))
+
+
+def enter(spec: dict[str, Any], tell: Callable[[str], None], go: int, run: Callable[[], NoReturn]) -> NoReturn:
     """Run a program confined; never returns.
 
     Args:
         spec: `level`, `read`, `write`, `hide`, `instead`, `network`, `gpu`, and for the level `user` `uid` and `gid`.
-        tell: Tells the guard.
+        tell: Tells the guard: `pid N`, `status N`, `fault KIND TEXT`.
         go: A pipe from the guard: a byte says that this process has been taken in after its parent's end.
         run: Becomes the program; raises OSError where that cannot be.
 
@@ -78,7 +81,7 @@ def enter(spec: dict[str, Any], tell: Told, go: int, run: Callable[[], NoReturn]
     _serve(child, tell)
 
 
-def fail(tell: Told, error: OSError) -> NoReturn:
+def fail(tell: Callable[[str], None], error: OSError) -> NoReturn:
     """Tell why there is no confinement, and end."""
     tell(f"fault isolation {error.strerror or error}")
     os._exit(1)
@@ -113,10 +116,12 @@ def _separate(*, users: bool, network: bool) -> None:
 
 
 def _raise_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        asked = struct.pack("16sH14x", b"lo", 0)
-        (flags,) = struct.unpack_from("H", fcntl.ioctl(any_socket, _GET_FLAGS, asked), 16)
-        fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sH14x", b"lo", flags | _UP))
+    any_socket = checked("socket", int(libc.socket(_IPV4, _DATAGRAMS, 0)))
+    asked = _Interface(b"lo", 0)
+    fcntl.ioctl(any_socket, _GET_FLAGS, asked)
+    asked.flags |= _UP
+    fcntl.ioctl(any_socket, _SET_FLAGS, asked)
+    os.close(any_socket)
 
 
 def _wall_in(spec: dict[str, Any]) -> None:
@@ -129,7 +134,7 @@ def _wall_in(spec: dict[str, Any]) -> None:
     filters.restrict()
 
 
-def _serve(child: int, tell: Told) -> NoReturn:
+def _serve(child: int, tell: Callable[[str], None]) -> NoReturn:
     """Be the first process: pass on what asks for an end, take in what is left behind, tell how the program ended."""
     while True:
         number = signal.sigwait({signal.SIGTERM, signal.SIGCHLD})

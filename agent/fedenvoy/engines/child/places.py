@@ -8,8 +8,10 @@ Standard library only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+TYPE_CHECKING = False  # `typing` takes as long to load as all the rest here
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["HIDE", "READ", "SYSTEM", "WRITE", "Place", "follow", "layout"]
 
@@ -33,15 +35,31 @@ GPU = ("/sys", "/var/lib/nvidia")
 _MOST_LINKS = 40
 
 
-class Place(NamedTuple):
-    """One mount."""
+class Place:
+    """One mount.
 
-    target: str
-    """Where it is seen; absolute, without links."""
-    source: str
-    """What is seen there."""
-    kind: str
-    """`READ`, `WRITE`, or `HIDE`: nothing is seen there."""
+    Attributes:
+        target: Where it is seen; absolute, without links.
+        source: What is seen there.
+        kind: `READ`, `WRITE`, or `HIDE`: nothing is seen there.
+
+    """
+
+    __slots__ = ("kind", "source", "target")
+
+    def __init__(self, target: str, source: str, kind: str) -> None:
+        self.target = target
+        self.source = source
+        self.kind = kind
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        return f"Place({self.target!r}, {self.source!r}, {self.kind!r})"
 
 
 def layout(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 
 __all__ = ["ARCHITECTURE", "NUMBERS", "libc", "prctl", "syscall"]
 
@@ -53,7 +52,7 @@ _OWN = {
     },
 }
 
-ARCHITECTURE = platform.machine()
+ARCHITECTURE = os.uname().machine
 NUMBERS = {**_ALIKE, **_OWN[ARCHITECTURE]} if ARCHITECTURE in _OWN else {}
 """The number of each call on this machine; empty where this is not a machine that is known here."""
 

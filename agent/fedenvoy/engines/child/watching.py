@@ -13,15 +13,20 @@ import contextlib
 import os
 import stat
 import time
-from pathlib import Path
-from typing import Any, Iterator, NamedTuple, Sequence  # noqa: UP035 - Python 3.8
+
+TYPE_CHECKING = False  # `typing` takes as long to load as all the rest here
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
 __all__ = ["Watching", "tree"]
 
 PAUSE = 0.5
 """Seconds between two looks, at least."""
 SHARE = 20
-"""A pause is this many times as long as the look before it took: looking costs 5 % of one processor at most."""
+"""A pause is this many times as long as the processor was busy with the look before it: looking takes 5 % of one."""
+LONGEST = 5.0
+"""Seconds between two looks, at most."""
 SLICE = 0.05
 """Seconds that one look measures files; the next one goes on there."""
 LEAST = 16 * 1024
@@ -30,19 +35,29 @@ DEEPEST = 3500
 """Length of a path in bytes below which files are measured; the system's calls take 4096."""
 ROOM = 256 * 2**20
 """Bytes that must stay free on the disk for the agent's own records."""
-KILLS = Path("/proc/vmstat")
+KILLS = "/proc/vmstat"
 """Where the kernel counts the processes that it killed for want of memory."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Task(NamedTuple):
-    """One process of an experiment."""
+class Task:
+    """One process of an experiment.
 
-    pid: int
-    group: int
-    threads: int
-    memory: int
-    """Bytes in use, with those of files that are mapped."""
+    Attributes:
+        pid: Its id.
+        group: Its process group.
+        threads: How many.
+        memory: Bytes in use, with those of files that are mapped.
+
+    """
+
+    __slots__ = ("group", "memory", "pid", "threads")
+
+    def __init__(self, pid: int, group: int, threads: int, memory: int) -> None:
+        self.pid = pid
+        self.group = group
+        self.threads = threads
+        self.memory = memory
 
 
 class Watching:
@@ -55,9 +70,9 @@ class Watching:
 
     """
 
-    def __init__(self, limits: dict[str, int], run_dir: Path, groups: Sequence[str] = ()) -> None:
+    def __init__(self, limits: dict[str, int], run_dir: str, groups: Sequence[str] = ()) -> None:
         self._limits = limits
-        self._groups = [Path(group) for group in groups]
+        self._groups = list(groups)
         self._files = Files(run_dir, limits.get("workspace", 0))
         self._passed = ""
         self._peak = 0
@@ -70,14 +85,14 @@ class Watching:
 
     def look(self) -> bool:
         """Whether a limit is passed, where it is time to look; the first one is remembered for `words`."""
-        began = time.monotonic()
-        if began < self._due:
+        if time.monotonic() < self._due:
             return False
+        began = time.process_time()  # not the time that a busy machine makes of it: then it matters most
         with contextlib.suppress(OSError, ValueError, IndexError):
             tasks = tree(os.getpid())
             self._passed = self._passed or self._of_processes(tasks) or self._files.passed(tasks)
-        now = time.monotonic()
-        self._due = now + max(PAUSE, SHARE * (now - began))
+        cost = time.process_time() - began
+        self._due = time.monotonic() + min(LONGEST, max(PAUSE, SHARE * cost))
         return bool(self._passed)
 
     def saw(self, usage: Any) -> None:
@@ -87,8 +102,8 @@ class Watching:
     def words(self, status: str) -> str:
         """Give what the agent is told: the status, and what is known of the limits."""
         for group in self._groups:
-            self._peak = max(self._peak, number(group / "memory.peak"), number(group / "memory.max_usage_in_bytes"))
-            killed = field(group / "memory.events", "oom_kill") or field(group / "memory.oom_control", "oom_kill")
+            self._peak = max(self._peak, number(f"{group}/memory.peak"), number(f"{group}/memory.max_usage_in_bytes"))
+            killed = field(f"{group}/memory.events", "oom_kill") or field(f"{group}/memory.oom_control", "oom_kill")
             if killed and not self._passed:
                 self._passed = "memory"
         passed = f";limit={self._passed}" if self._passed else ""
@@ -116,7 +131,7 @@ class Files:
 
     """
 
-    def __init__(self, top: Path, bound: int) -> None:
+    def __init__(self, top: str, bound: int) -> None:
         self._top = os.path.realpath(top)
         self._bound = bound
         self._walk = self._measured()
@@ -186,8 +201,8 @@ class Files:
         with contextlib.suppress(OSError):
             held = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY)
             try:
-                if os.readlink(f"/proc/self/fd/{held}").startswith(f"{self._top}/"):  # noqa: PTH115 - of a descriptor
-                    os.chmod(f"/proc/self/fd/{held}", 0o700)  # noqa: PTH101
+                if os.readlink(f"/proc/self/fd/{held}").startswith(f"{self._top}/"):
+                    os.chmod(f"/proc/self/fd/{held}", 0o700)
             finally:
                 os.close(held)
 
@@ -195,11 +210,11 @@ class Files:
 def tree(top: int) -> list[Task]:
     """Give all living processes below one; by the subreaper's right, all of the experiment's."""
     children: dict[int, list[tuple[bool, Task]]] = {}
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - names, not paths
+    for entry in os.listdir("/proc"):
         if not entry.isdecimal():
             continue
         try:
-            with open(f"/proc/{entry}/stat", "rb") as file:  # noqa: PTH123 - done often
+            with open(f"/proc/{entry}/stat", "rb") as file:
                 # The command stands in parentheses and may hold anything; state, parent and group follow.
                 fields = file.read().rpartition(b")")[2].split()
         except OSError:
@@ -218,26 +233,26 @@ def tree(top: int) -> list[Task]:
 
 def held(task: Task) -> int:
     """Give the memory that a process holds: not of files, and what it shares divided among those that share it."""
-    place = Path("/proc") / str(task.pid)
-    shared_out = field(place / "smaps_rollup", "Pss_Anon:") + field(place / "smaps_rollup", "Pss_Shmem:")
-    plain = field(place / "status", "RssAnon:") + field(place / "status", "RssShmem:")
+    place = f"/proc/{task.pid}"
+    shared_out = field(f"{place}/smaps_rollup", "Pss_Anon:") + field(f"{place}/smaps_rollup", "Pss_Shmem:")
+    plain = field(f"{place}/status", "RssAnon:") + field(f"{place}/status", "RssShmem:")
     return 1024 * (shared_out or plain)
 
 
 def unlinked(beside: str, tasks: list[Task]) -> int:
     """Give the bytes of files without a name that these processes hold open on the same disk, as far as time allows."""
-    disk = os.stat(beside).st_dev  # noqa: PTH116
+    disk = os.stat(beside).st_dev
     seen: set[int] = set()
     total = 0
     until = time.monotonic() + SLICE
     for task in tasks:
         place = f"/proc/{task.pid}/fd"
         with contextlib.suppress(OSError):
-            for name in os.listdir(place):  # noqa: PTH208
+            for name in os.listdir(place):
                 if time.monotonic() > until:
                     return total
                 with contextlib.suppress(OSError):
-                    found = os.stat(f"{place}/{name}")  # noqa: PTH116
+                    found = os.stat(f"{place}/{name}")
                     ours = stat.S_ISREG(found.st_mode) and not found.st_nlink and found.st_dev == disk
                     if ours and found.st_ino not in seen:
                         seen.add(found.st_ino)
@@ -251,18 +266,19 @@ def room(path: str) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-def number(path: Path) -> int:
+def number(path: str) -> int:
     """Read a number from a file of the kernel's; 0 where there is none."""
     try:
-        return int(path.read_text())
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
     except (OSError, ValueError):
         return 0
 
 
-def field(path: Path, name: str) -> int:
+def field(path: str, name: str) -> int:
     """Read the number behind a name from a file of the kernel's."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in path.read_text().splitlines():
+    with contextlib.suppress(OSError, ValueError, IndexError), open(path, encoding="ascii") as file:
+        for line in file:
             words = line.split()
             if words and words[0] == name:
                 return int(words[1])
