@@ -23,7 +23,7 @@ __all__ = ["BOTH", "MARK", "MARKS", "OURS", "PATIENCE", "Bed", "NodeKind"]
 FILES = Path(__file__).parent / "files"
 MARK = "FEDENVOY_BENCH_MARK"
 """The variable that tells an experiment where to note that it runs; nodes have it, director and front end do not."""
-MARKS = "marks"
+MARKS = "marks/lines"
 """The file that it names, in the node's directory."""
 PATIENCE = 60.0
 """Seconds to wait for any line of a node."""
@@ -87,16 +87,23 @@ class Bed:
         does not read the section that says so.
         """
         directory = self.directory(kind.short)
+        marks = directory / MARKS
+        marks.parent.mkdir()
         (directory / "numpy_shard.py").write_bytes((FILES / "numpy_shard.py").read_bytes())
         content = {
             "params": {"install_requirements": False, "cuda_devices": []},
             "shard_descriptor": {"template": "numpy_shard.NumpyShard", "params": {"samples": 200}},
-            "agent": {"state_dir": str(directory / "state"), "python": str(self.environments.openfl)},
+            "agent": {
+                "state_dir": str(directory / "state"),
+                "python": str(self.environments.openfl),
+                "child": {"env": [MARK]},
+                "sandbox": {"write": [str(marks.parent)]},
+            },
         }
         (directory / "envoy_config.yaml").write_text(yaml.safe_dump(content), "utf-8")
         argv = [str(self._script(kind)), *(["envoy"] if kind is ORIGINAL else []), "start", "-n", directory.name]
         argv += ["-dh", host, "-dp", str(port), "-ec", "envoy_config.yaml", *tls_options(None)]
-        return Program(argv, directory, {**self.environment(directory), MARK: str(directory / MARKS)})
+        return Program(argv, directory, {**self.environment(directory), MARK: str(marks)})
 
     def environment(self, home: Path) -> dict[str, str]:
         """Give the environment variables of everything that is measured."""

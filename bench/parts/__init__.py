@@ -12,6 +12,7 @@ PARTS = (
     "idle",
     "dispatch",
     "intake",
+    "fifty",
     "stop",
     "registry_window",
     "outage",
