@@ -77,7 +77,7 @@ def sleepers() -> list[int]:
 class Site:
     """A node with something to lose, whose builds are confined as a real node confines them."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, level: str) -> None:
         self.wheels = make_wheels(tmp_path / "wheels")
         self.key = tmp_path / "home" / "node.key"
         self.key.parent.mkdir()
@@ -92,7 +92,7 @@ class Site:
             DirectorAddress("localhost", 1),
             ShardSource("nowhere.Shard"),
             tls=TlsFiles(self.key, self.key, self.key),
-            agent=AgentSettings(home=self.key.parent, isolation="sandbox"),
+            agent=AgentSettings(home=self.key.parent, isolation=level, run_as="nobody" if level == "user" else None),
         )
         state = self.node.root.parent
         (state / "node").mkdir(parents=True)
@@ -124,9 +124,13 @@ def _packages() -> list[Path]:
     return [path for path in Path(PYTHON).parents[1].glob("lib/python*/site-packages")]
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+LEVELS = ["sandbox", *([pytest.param("user", marks=pytest.mark.nightly)] if os.getuid() == 0 else [])]
+"""To run something as another user, one must be root."""
+
+
+@pytest.fixture(params=LEVELS)
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+    return Site(tmp_path, request.param)
 
 
 def found(python: Path, name: str) -> object:
@@ -147,6 +151,8 @@ def test_B38_a_build_reaches_nothing_of_the_node_and_leaves_no_process(site: Sit
     assert version(python, "protobuf") == "3.20.3"
     assert sleepers() == []
     assert [tree(path) for path in kept] == before
+    owners = {path.lstat().st_uid for path in python.parent.parent.rglob("*")}
+    assert owners == {os.getuid()}, "nobody's but the agent's, whoever built it"
     assert not list(site.cache.rglob("*poison*"))
     assert not [path for path in site.node.root.rglob("*") if path.is_file() and b"poison" in path.read_bytes()]
 

@@ -50,7 +50,6 @@ def make(draft: Draft, recipe: Recipe, locked: Locked, run: Uv) -> None:
 
     """
     remove_run(draft.new)
-    draft.lists.mkdir(mode=0o700, exist_ok=True)
     run("venv", "--quiet", "--relocatable", "--no-project", "--python", str(recipe.interpreter.path), str(draft.new))
     packages = next(draft.new.glob("lib*/*/site-packages"))
     if recipe.inherit:
@@ -108,6 +107,7 @@ def _arguments(draft: Draft, recipe: Recipe, text: str) -> list[str]:
     listed.unlink(missing_ok=True)
     listed.touch(mode=0o600)
     listed.write_text(install_list(recipe, text), encoding="utf-8")
+    listed.chmod(0o644)
     python = str(draft.new / "bin" / "python")
     return ["pip", "install", "--python", python, "--link-mode", "copy", "--no-deps", *recipe.flags, "-r", str(listed)]
 
@@ -133,19 +133,23 @@ def publish(draft: Draft) -> None:
 
 def _seal(top: Path) -> None:
     """Let everybody read and nobody write; what is neither file, directory nor link goes, and so do special rights."""
-    owner = os.getuid(), os.getgid()
-    for folder, _, names in os.walk(top, topdown=False):
-        for path in (*(Path(folder, name) for name in names), Path(folder)):
-            found = path.lstat()
-            if (found.st_uid, found.st_gid) != owner:
-                with contextlib.suppress(OSError):
-                    os.chown(path, *owner, follow_symlinks=False)
-            if stat.S_ISDIR(found.st_mode):
-                path.chmod(0o555)
-            elif stat.S_ISREG(found.st_mode):
-                path.chmod(0o555 if found.st_mode & 0o111 else 0o444)
-            elif not stat.S_ISLNK(found.st_mode):
-                path.unlink()
+    for folder, directories, names in os.walk(top, topdown=False):
+        for name in (*directories, *names):
+            _seal_one(Path(folder, name))
+    _seal_one(top)
+
+
+def _seal_one(path: Path) -> None:
+    found = path.lstat()
+    if (found.st_uid, found.st_gid) != (os.getuid(), os.getgid()):  # the user's that built it
+        with contextlib.suppress(OSError):
+            os.chown(path, os.getuid(), os.getgid(), follow_symlinks=False)
+    if stat.S_ISDIR(found.st_mode):
+        path.chmod(0o555)
+    elif stat.S_ISREG(found.st_mode):
+        path.chmod(0o555 if found.st_mode & 0o111 else 0o444)
+    elif not stat.S_ISLNK(found.st_mode):
+        path.unlink()
 
 
 def _sync(place: Path) -> None:

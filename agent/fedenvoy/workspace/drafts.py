@@ -95,7 +95,8 @@ def drafting(
         )
         try:
             with bounds.watched():
-                draft.lists.mkdir(mode=0o700)
+                draft.lists.mkdir()
+                draft.lists.chmod(0o755)  # in a directory that is the agent's alone; the user that builds reads it
                 yield draft, run
                 room.demand()
         finally:

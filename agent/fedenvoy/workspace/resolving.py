@@ -128,6 +128,7 @@ def _read(path: Path) -> str:
 def _write(path: Path, lines: tuple[str, ...]) -> None:
     path.touch(mode=0o600)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.chmod(0o644)
 
 
 def _wanted_by_site(recipe: Recipe) -> tuple[str, ...]:
