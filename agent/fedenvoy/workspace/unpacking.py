@@ -22,7 +22,8 @@ __all__ = ["write_files"]
 _MOST_WORKERS = 4
 _WORTH_A_THREAD = 2**20
 """Bytes to write for which one more thread is begun: below that it takes longer than it saves."""
-_PACKED, _UNPACKED = 2**18, 2**20
+_PACKED, _UNPACKED = 2**17, 2**18
+"""Bytes of one buffer. Larger ones come from the system each time, and cost more than they save."""
 _EXECUTABLE = 0o100
 
 
