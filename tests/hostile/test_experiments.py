@@ -51,19 +51,21 @@ class Desk:
         )
         self.node = RunningNode(settings).start()
 
-    def run(self, source: str, name: str) -> Record:
+    def run(self, source: str, name: str, patience: float = 60.0) -> Record:
         """Offer an experiment and give the record of its end, when everything of it is gone."""
         self.director.offer(name, archive(source), to=["node-1"])
-        records = self.node.wait(lambda found: any(one.event in ENDS and one.experiment == name for one in found), 60)
+        records = self.node.wait(
+            lambda found: any(one.event in ENDS and one.experiment == name for one in found), patience
+        )
         (end,) = [one for one in records if one.event in ENDS and one.experiment == name]
         self.node.wait(lambda found: found[-1].target is S.IDLE and found[-1].number > end.number)
         self.director.remove(name)
         return end
 
-    def tried(self, case: Case, name: str) -> Record:
+    def tried(self, case: Case, name: str, patience: float = 60.0) -> Record:
         """Run a hostile experiment and a good one after it; give the first one's end."""
         number = next(self._count)
-        end = self.run(code_of(case), f"bad {number} {name}")
+        end = self.run(code_of(case), f"bad {number} {name}", patience)
         good = self.run(GOOD, f"good {number}")
         assert good.event is E.TRAINING_FINISHED, good.cause
         assert good.cause == "sum=52", good.cause
@@ -147,10 +149,11 @@ def test_B52_an_experiment_that_does_not_listen_is_ended_all_the_same(open_desk:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 def test_an_experiment_that_prints_10_gb_keeps_a_bounded_log(open_desk: Callable[[str], Desk]) -> None:
     desk = open_desk(LEVELS[0])
     talker = Case("line = b'x' * 65535 + b'\\n'\nfor _ in range(160 * 1024):\n    os.write(1, line)", "")
-    assert desk.tried(talker, "talker").event is E.TRAINING_FINISHED
+    assert desk.tried(talker, "talker", 800).event is E.TRAINING_FINISHED
     kept = [path for path in desk.state.glob("*/logs/*/*") if path.name.startswith("child")]
     assert sum(path.stat().st_size for path in kept) < 1.1 * LIMITS.output
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
@@ -170,8 +173,9 @@ def test_fifty_experiments_in_a_row_leave_the_agent_as_it_was(open_desk: Callabl
 
     first = ten()
     rounds = [ten() for _ in range(4)]
-    assert {one.threads for one in rounds} == {first.threads}
-    assert {one.files for one in rounds} == {first.files}
+    # One more or less may be on its way out; what is left behind by each experiment would be forty.
+    assert max(one.threads for one in rounds) <= first.threads + 3, rounds
+    assert max(one.files for one in rounds) <= first.files + 3, rounds
     assert rounds[-1].memory - first.memory < 8 * 2**20, [one.memory for one in (first, *rounds)]
 
 
