@@ -38,10 +38,10 @@ attempt("lock", lambda: write(PINS))
 attempt("uv's cache", lambda: write(CACHE + "/poison"))
 attempt("archive", lambda: write(WORKSPACE + "/poison"))
 attempt("site's file", lambda: write(SITE))
-attempt("the agent", lambda: write(AGENT))
-attempt("the interpreter", lambda: write(PACKAGES + "/poison.pth"))
+attempt("the agent", lambda: open(AGENT, "a").close())
+attempt("its packages", lambda: open(PACKAGE, "a").close())
 attempt("home", lambda: open(HOME + "/secret").read())
-attempt("other processes", lambda: [os.kill(pid, 9) for pid in AGENTS])
+attempt("other processes", lambda: [os.kill(pid, 0) for pid in AGENTS])
 if os.fork() == 0:
     os.setsid()
     if os.fork():
@@ -111,17 +111,13 @@ class Site:
             "WORKSPACE": self.node.workspace,
             "SITE": self.file,
             "AGENT": Path(__file__).parents[2] / "agent/fedenvoy/__init__.py",
-            "PACKAGES": next(iter(_packages())),
+            "PACKAGE": pytest.__file__,
             "HOME": self.key.parent,
-            "AGENTS": [os.getppid()],
+            "AGENTS": [os.getppid(), os.getpid()],
             "SLEEP": SLEEP,
         }
         assigned = [f"{name} = {value if isinstance(value, list) else str(value)!r}" for name, value in places.items()]
         return "\n".join(assigned) + ATTEMPTS
-
-
-def _packages() -> list[Path]:
-    return [path for path in Path(PYTHON).parents[1].glob("lib/python*/site-packages")]
 
 
 LEVELS = ["sandbox", *([pytest.param("user", marks=pytest.mark.nightly)] if os.getuid() == 0 else [])]
