@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from fedenvoy.cancel import Cancel, Cancelled
 from fedenvoy.config import AgentSettings, DirectorAddress, NodeConfig, ShardSource, TlsFiles
 from support.environments import DEADLINE, PYTHON, Node, make_wheels, source, version
 
-SLEEP = "31415926"
-"""Seconds that what a build left behind would sleep: its mark in the list of processes."""
+SLEEP = f"600.{uuid.uuid4().int % 10**12}"
+"""Seconds that what a build left behind would sleep: its mark in the list of processes, this one's own."""
 
 ATTEMPTS = """
 import glob, os, subprocess, sys
