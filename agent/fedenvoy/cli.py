@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedenvoy import __version__
+from fedenvoy.cli_audit import audit as audit_group
 from fedenvoy.cli_config import config as config_command
 from fedenvoy.cli_control import COMMANDS
 from fedenvoy.cli_doctor import doctor as doctor_command
@@ -77,6 +78,7 @@ def start(ctx: click.Context, /, log_format: str, **arguments: Any) -> None:
 for _command in COMMANDS:
     cli.add_command(_command)
 cli.add_command(review_group)
+cli.add_command(audit_group)
 cli.add_command(doctor_command)
 cli.add_command(config_command)
 

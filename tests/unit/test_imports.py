@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "app": {"certificates", "core", "loop", "review", "app", "status"} | ADAPTERS,
     "client": {"app", "engines"},
     "envoy": {"app", "client", "certificates", "engines", "monitor"},
+    "audit": {"store"},
     "control": set(),
     "status": {"control", "store"},
     "isolation": set(),

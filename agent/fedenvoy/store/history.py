@@ -19,7 +19,7 @@ from fedenvoy.store.lock import LOCK
 from fedenvoy.store.reading import JOURNAL, JournalEntry, Reading, SessionEntry
 from fedenvoy.store.schema import VERSION
 
-__all__ = ["History", "Remembered", "approvals", "holder", "read_history"]
+__all__ = ["History", "Remembered", "approvals", "holder", "read_history", "reading_of"]
 
 _CONTACT = "SELECT at FROM journal WHERE event = 'health_checked' ORDER BY session DESC, number DESC LIMIT 1"
 _BEGUN = """
@@ -88,7 +88,7 @@ def read_history(directory: Path, steps: int = 10) -> History:
     with told(path, "read"):
         if not path.exists():
             return History()
-        with _reading(path) as db:
+        with reading_of(path) as db:
             return _history(db, path, steps)
 
 
@@ -107,12 +107,12 @@ def approvals(directory: Path, most: int = 10_000) -> tuple[tuple[str, float], .
     with told(path, "read"):
         if not path.exists():
             return ()
-        with _reading(path) as db:
+        with reading_of(path) as db:
             return tuple(db.execute(_APPROVED, (most,)).fetchall())[::-1]
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading_of(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file, and let all that is read in the block be of one moment."""
     log = path.with_name(f"{path.name}-wal")
     way = "mode=ro" if log.exists() else "immutable=1"

@@ -84,6 +84,9 @@ class Reading:
 
     """
 
+    LINES = _LINES
+    """What asks for records, as `JournalEntry` has its fields."""
+
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
         self._path = path
