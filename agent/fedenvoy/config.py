@@ -13,6 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 __all__ = [
+    "PREFIX",
     "UNNAMED",
     "AgentSettings",
     "ArchiveSettings",
@@ -35,6 +36,9 @@ __all__ = [
     "TlsFiles",
 ]
 
+
+PREFIX = "FEDENVOY_"
+"""What the environment variables of settings begin with: `agent.link.tries` is `FEDENVOY_LINK_TRIES`."""
 
 UNNAMED = "unnamed"
 """The shard name in a configuration that is only looked at, where no name was given."""
@@ -194,8 +198,8 @@ class RequirementsSettings:
     wheels: Path | None = None
     """The directory of packages that mode `offline` installs from."""
     indexes: tuple[str, ...] = ()
-    """The only package indexes, link pages and addresses that may be used, each with all below it; the first one is used
-    where nobody asks for another. Empty: any."""
+    """The only package indexes, link pages and addresses that may be used, each with all below it; the first one is
+    used where nobody asks for another. Empty: any."""
     timeout: float = 1800.0
     """Seconds an installation may take."""
     max_environment_bytes: int = 16 * 2**30

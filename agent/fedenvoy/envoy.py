@@ -9,6 +9,7 @@ shard_descriptor=MyShard(), root_certificate=..., private_key=..., certificate=.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -23,7 +24,7 @@ from fedenvoy.app.node import Node, open_link
 from fedenvoy.calls import CallError
 from fedenvoy.certificates import check
 from fedenvoy.client import ShardDirectorClient, readings_from_dicts
-from fedenvoy.config import AgentSettings, DirectorAddress, NodeConfig
+from fedenvoy.config import PREFIX, AgentSettings, DirectorAddress, NodeConfig
 from fedenvoy.engines.descriptors import check_sendable, describe_instance
 from fedenvoy.errors import Exit, FedenvoyError
 from fedenvoy.events import DeviceReading, Message, Scopes
@@ -62,7 +63,8 @@ class Envoy:
         cuda_devices: The GPUs offered, in order.
         cuda_device_monitor: An object with the methods of OpenFL's `CUDADeviceMonitor`; None uses nvidia-ml-py.
         review_plan_callback: `callback("plan", path) -> bool`, asked before anything of an experiment runs.
-        agent: Settings that OpenFL does not know; see `fedenvoy.config.AgentSettings`.
+        agent: Settings that OpenFL does not know; see `fedenvoy.config.AgentSettings`. None: the defaults, and what the
+            environment says (`FEDENVOY_LINK_TRIES` for `agent.link.tries`; a ConfigurationError where that is wrong).
 
     Attributes:
         name: The shard name.
@@ -126,7 +128,7 @@ class Envoy:
             logger.warning("%s", warning)
         check_sendable(shard_descriptor)
         self._tls = files
-        self._agent = agent or AgentSettings()
+        self._agent = agent or _settings()
         self.director_client = ShardDirectorClient(self._config())
         self._executor: ThreadPoolExecutor | None = None
         self._node: Node | None = None
@@ -294,3 +296,12 @@ class Envoy:
 
 def _absolute(path: Path | str | None) -> Path | None:
     return Path(path).absolute() if path is not None else None
+
+
+def _settings() -> AgentSettings:
+    """Give the defaults, and what the environment says."""
+    if not any(name.startswith(PREFIX) for name in os.environ):
+        return AgentSettings()
+    from fedenvoy.configfile.overrides import agent_settings  # noqa: PLC0415 - reads YAML
+
+    return agent_settings(os.environ, Path.cwd())

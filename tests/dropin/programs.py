@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -113,12 +114,16 @@ class Place:
         command = commands / "fedenvoy"
         command.write_text(f'#!/bin/sh\nexec {shlex.quote(str(python))} -m fedenvoy "$@"\n')
         command.chmod(0o755)
+        pipe = scratch.parent / "pipe"
+        pipe.mkdir(exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if "DYNACONF" not in name}
         self.environment = {
             **kept,
             "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": source_path(),
             "STATE_DIRECTORY": str(self.state),
+            # What an experiment writes for its test lies here (`experiments.Told`); its sandbox has nothing else there.
+            "FEDENVOY_SANDBOX_WRITE": json.dumps([str(pipe)]),
         }
 
     def write(self, name: str, text: str) -> Path:

@@ -53,7 +53,7 @@ def test_start_calls_the_run_of_a_subclass(director: SandboxDirector, tmp_path: 
             super().run()
             order.append("after")
 
-    node = envoy(director, tmp_path, Mine, greeting="hello")
+    node = envoy(director, tmp_path / "state", Mine, greeting="hello")
     own = node.executor
     with in_thread(node.start, node.stop) as raised:
         director.wait_for_calls("WaitExperiment")
@@ -74,7 +74,7 @@ def test_a_health_loop_of_a_subclass_runs_beside_the_agent_s_and_ends_with_it(
             super().send_health_check()
             over.set()
 
-    node = envoy(director, tmp_path, Mine)
+    node = envoy(director, tmp_path / "state", Mine)
     with in_thread(node.start, node.stop) as raised:
         assert begun.wait(10)
         director.wait_for_calls("UpdateEnvoyStatus", 2)
@@ -87,7 +87,7 @@ def test_a_health_loop_of_a_subclass_runs_beside_the_agent_s_and_ends_with_it(
 def test_a_program_that_does_the_steps_of_the_reference_s_start_by_itself(
     director: SandboxDirector, tmp_path: Path, told: Told
 ) -> None:
-    node = envoy(director, tmp_path)
+    node = envoy(director, tmp_path / "state")
     director.offer("exp", told.archive("sum(shard.get_dataset())"), to=["node-1"])
 
     def steps() -> None:
@@ -106,7 +106,7 @@ def test_a_program_that_does_the_steps_of_the_reference_s_start_by_itself(
 
 
 def test_health_checks_alone_are_taken_over_by_the_agent(director: SandboxDirector, tmp_path: Path) -> None:
-    node = envoy(director, tmp_path)
+    node = envoy(director, tmp_path / "state")
     checks = threading.Thread(target=node.send_health_check, daemon=True)
     checks.start()
     director.wait_for_calls("UpdateEnvoyStatus")
@@ -125,7 +125,7 @@ def test_health_checks_alone_are_taken_over_by_the_agent(director: SandboxDirect
 def test_health_checks_alone_are_ended_by_stop_while_the_director_is_away(tmp_path: Path) -> None:
     with SandboxDirector() as director:
         director.stop()
-        node = envoy(director, tmp_path)
+        node = envoy(director, tmp_path / "state")
         with in_thread(node.send_health_check, node.stop) as raised:
             pass
     assert raised == []
@@ -148,7 +148,7 @@ class Hesitant(NumbersShard):
 def test_a_session_that_comes_and_goes_meanwhile_ends_health_checks_alone_too(
     director: SandboxDirector, tmp_path: Path
 ) -> None:
-    node = envoy(director, tmp_path, shard_descriptor=Hesitant())
+    node = envoy(director, tmp_path / "state", shard_descriptor=Hesitant())
     checks = threading.Thread(target=node.send_health_check, name="alone", daemon=True)
     checks.start()
     try:
@@ -199,7 +199,7 @@ def test_attributes_over_a_whole_life(director: SandboxDirector, tmp_path: Path)
 
 
 def test_a_stop_in_training_leaves_no_experiment_shown(director: SandboxDirector, tmp_path: Path) -> None:
-    node = envoy(director, tmp_path, agent__drain_timeout=0.1)
+    node = envoy(director, tmp_path / "state", agent__drain_timeout=0.1)
     director.offer("exp", archive("import time\ndef run(*_):\n    time.sleep(3600)\n"), to=["node-1"])
     with in_thread(node.start, node.stop):
         director.wait_for(training)
@@ -213,7 +213,7 @@ def test_a_descriptor_that_cannot_be_sent_is_refused_at_construction(director: S
     descriptor = NumbersShard()
     descriptor.handle = threading.Lock()  # type: ignore[attr-defined]
     with pytest.raises(ShardError) as caught:
-        envoy(director, tmp_path, shard_descriptor=descriptor)
+        envoy(director, tmp_path / "state", shard_descriptor=descriptor)
     assert "NumbersShard cannot be sent to the experiment's process: its attribute 'handle' cannot" in str(caught.value)
     assert "create such objects in get_dataset() instead" in str(caught.value)
     assert not director.calls
@@ -222,7 +222,7 @@ def test_a_descriptor_that_cannot_be_sent_is_refused_at_construction(director: S
 def test_a_descriptor_that_becomes_one_that_cannot_be_sent_ends_the_start(
     director: SandboxDirector, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    node = envoy(director, tmp_path)
+    node = envoy(director, tmp_path / "state")
     node.shard_descriptor.handle = threading.Lock()
     with caplog.at_level(logging.ERROR), pytest.raises(SystemExit) as ended:
         node.start()
@@ -250,7 +250,7 @@ class Unusual:
 
 
 def test_a_descriptor_with_parts_that_go_by_value(director: SandboxDirector, tmp_path: Path, told: Told) -> None:
-    node = envoy(director, tmp_path, shard_descriptor=Unusual())
+    node = envoy(director, tmp_path / "state", shard_descriptor=Unusual())
     director.offer("exp", told.archive("shard.get_dataset('train')"), to=["node-1"])
     with in_thread(node.start, node.stop):
         assert told.wait() == "[10]"
@@ -336,7 +336,7 @@ CALLBACKS = {
 @pytest.mark.parametrize("kind", CALLBACKS)
 def test_B41_review_callbacks_of_every_kind(director: SandboxDirector, tmp_path: Path, told: Told, kind: str) -> None:
     callback, words = CALLBACKS[kind]
-    node = envoy(director, tmp_path, review_plan_callback=callback)
+    node = envoy(director, tmp_path / "state", review_plan_callback=callback)
     needs = {"requirements": "no-such-package-anywhere==1\n"} if words else {}
     director.offer("exp", told.archive("'ran'", **needs), to=["node-1"])
     with in_thread(node.start, node.stop) as raised:

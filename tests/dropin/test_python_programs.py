@@ -117,7 +117,8 @@ def test_a_start_that_fails_is_told_and_ends_with_its_code_also_without_logging(
 def test_ctrl_c_in_training_ends_the_program_and_its_experiment(program: Place, told: Told) -> None:
     with SandboxDirector() as director:
         director.offer("exp", told.archive("os.getpid()", then="__import__('time').sleep(3600)"), to=["one"])
-        with program.running(*command(director)) as envoy:
+        outside = {"FEDENVOY_ISOLATION": "process"}  # where a process id means the same on both sides
+        with program.running(*command(director), variables=outside) as envoy:
             experiment = int(told.wait())
             assert Path(f"/proc/{experiment}").exists()
             assert envoy.stop(signal.SIGINT) == -signal.SIGINT

@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "loop": {"core"},
     "app": {"certificates", "core", "loop", "review", "app", "status"} | ADAPTERS,
     "client": {"app", "engines"},
-    "envoy": {"app", "client", "certificates", "engines", "monitor"},
+    "envoy": {"app", "client", "certificates", "configfile", "engines", "monitor"},
     "audit": {"store"},
     "control": set(),
     "status": {"control", "store"},

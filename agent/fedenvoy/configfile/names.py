@@ -7,12 +7,9 @@ from typing import Any
 
 import attrs
 
-from fedenvoy.config import AgentSettings
+from fedenvoy.config import PREFIX, AgentSettings
 
-__all__ = ["PREFIX", "inner_section", "named", "setting_names", "variable_name"]
-
-PREFIX = "FEDENVOY_"
-"""What the variables begin with: `agent.link.tries` is `FEDENVOY_LINK_TRIES`."""
+__all__ = ["inner_section", "named", "setting_names", "variable_name"]
 
 
 def setting_names(cls: Any = AgentSettings, prefix: str = "agent") -> Iterator[str]:

@@ -6,19 +6,23 @@ from is kept for the sentences and for `fedenvoy config`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
-from fedenvoy.configfile.names import PREFIX, setting_names, variable_name
+from fedenvoy.config import PREFIX, AgentSettings
+from fedenvoy.configfile.findings import Findings
+from fedenvoy.configfile.names import setting_names, variable_name
 from fedenvoy.configfile.reading import parse_value
+from fedenvoy.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from fedenvoy.configfile.findings import Findings
+__all__ = ["Override", "agent_settings", "laid_over", "overrides"]
 
-__all__ = ["Override", "laid_over", "overrides"]
+logger = logging.getLogger(__name__)
 
 _NEAR = 0.85
 _OTHERS = frozenset({"FEDENVOY_RUN", "FEDENVOY_REVIEW_TOKEN"})
@@ -61,6 +65,32 @@ def overrides(environ: Mapping[str, str], assignments: Iterable[str], found: Fin
             continue
         dotted = "agent." + name.strip().removeprefix("agent.")
         yield Override(dotted, parse_value(text), f"--set {name.strip()}")
+
+
+def agent_settings(environ: Mapping[str, str], home: Path) -> AgentSettings:
+    """Give the settings of a node that has no file: the defaults, and what the environment says.
+
+    Args:
+        environ: The environment variables.
+        home: Where relative paths begin.
+
+    Raises:
+        ConfigurationError: With every problem.
+
+    """
+    found = Findings("the environment")
+    given = list(overrides(environ, (), found))
+    for sentence in found.warnings:
+        logger.warning("%s", sentence)
+    if not given:
+        return AgentSettings(home=home)
+    from fedenvoy.configfile.agent_section import read_agent  # noqa: PLC0415 - cattrs is slow to import
+
+    origins = {override.name: override.origin for override in given}
+    settings = read_agent(laid_over({}, given, found), home=home, found=found, origins=origins)
+    if found.problems:
+        raise ConfigurationError(*found.problems)
+    return settings
 
 
 def laid_over(section: Mapping[Any, Any], given: Iterable[Override], found: Findings) -> dict[Any, Any]:
