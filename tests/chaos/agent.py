@@ -97,7 +97,9 @@ class Agent:
             "agent": {
                 **SETTINGS,
                 "state_dir": str(place.state),
-                "sandbox": {"write": [str(place.files)]},
+                # Experiments and builds are held by files of the schedule's, which a sandboxed build does not see; what
+                # becomes of confined processes is tried in tests/integration/test_engines_confined.py and tests/hostile.
+                "isolation": "process",
                 **(settings or {}),
             },
         }

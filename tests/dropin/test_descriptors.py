@@ -207,7 +207,8 @@ def test_nothing_is_told_to_the_director_before_a_slow_constructor_has_ended(slo
 
 def test_a_stop_ends_a_slow_constructor(slow: Place) -> None:
     with SandboxDirector() as director:
-        with slow.running(*start(director)) as node:
+        outside = {"FEDENVOY_ISOLATION": "process"}  # where a process id means the same on both sides
+        with slow.running(*start(director), variables=outside) as node:
             child = int((slow.home / "constructing").read_text(encoding="utf-8"))
             assert node.stop() == Exit.OK
         assert not director.calls

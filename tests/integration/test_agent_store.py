@@ -147,7 +147,9 @@ def test_what_is_told_of_an_interruption_keeps_to_what_the_site_allows(tmp_path:
         with running(settings) as node:
             node.wait_event(E.REPORT_DELIVERED)
         words = director.reports[0].error_description
-    assert words == "failed on this node (interrupted)" if detail == "code" else "unexpectedly" in words
+    told, _, digest = words.partition(" (archive sha256 ")
+    assert told == "failed on this node (interrupted)" if detail == "code" else "unexpectedly" in told
+    assert digest
 
 
 def test_B44_a_verdict_of_a_killed_session_is_sent_by_the_next_one(tmp_path: Path) -> None:
@@ -157,7 +159,8 @@ def test_B44_a_verdict_of_a_killed_session_is_sent_by_the_next_one(tmp_path: Pat
         with running(settings) as node:
             node.wait_event(E.REPORT_DELIVERED)
             node.wait_state(S.IDLE)
-        assert [report.error_description for report in director.reports] == ["boom"]
+        told = [report.error_description for report in director.reports]
+        assert told == [f"boom (archive sha256 {'d' * 64})"]
 
 
 def test_B44_a_verdict_beyond_its_time_leaves_as_a_recorded_loss(

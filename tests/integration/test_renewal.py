@@ -76,6 +76,7 @@ def test_sighup_connects_anew_with_the_certificate_that_is_there_now(
     authority: ThrowawayAuthority, files: TlsFiles, tmp_path: Path
 ) -> None:
     problems: list[BaseException] = []
+    before = signal.getsignal(signal.SIGHUP)
 
     def renew() -> None:
         try:
@@ -97,7 +98,7 @@ def test_sighup_connects_anew_with_the_certificate_that_is_there_now(
             helper.join(60)
         assert not problems, problems
         assert [call.identity for call in director.calls_of("UpdateShardInfo")] == ["one", "renewed"]
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) is before
 
 
 def test_sighup_with_files_that_cannot_be_used_keeps_the_link(
