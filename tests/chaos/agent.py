@@ -97,8 +97,8 @@ class Agent:
             "agent": {
                 **SETTINGS,
                 "state_dir": str(place.state),
-                # Experiments and builds are held by files of the schedule's, which a sandboxed build does not see; what
-                # becomes of confined processes is tried in tests/integration/test_engines_confined.py and tests/hostile.
+                # Experiments and builds are held by files of the schedule's, which a sandboxed build does not see;
+                # confined processes are tried in tests/integration/test_engines_confined.py and in tests/hostile.
                 "isolation": "process",
                 **(settings or {}),
             },
