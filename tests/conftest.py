@@ -19,8 +19,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from fedenvoy.config import TlsFiles
     from fedenvoy.link.director import DirectorLink
-    from fedenvoy.testing import SandboxDirector
+    from fedenvoy.testing import SandboxDirector, ThrowawayAuthority
 
 SETTLE = 5.0
 """Seconds that a test's leftovers have to disappear by themselves."""
@@ -158,3 +159,17 @@ def logging_as_before() -> Iterator[None]:
         logger.setLevel(level)
         logger.handlers[:] = handlers
         logger.disabled = disabled
+
+
+@pytest.fixture(scope="module")
+def authority() -> ThrowawayAuthority:
+    """A federation's authority."""
+    from fedenvoy.testing import ThrowawayAuthority  # as above
+
+    return ThrowawayAuthority("the federation")
+
+
+@pytest.fixture
+def files(authority: ThrowawayAuthority, tmp_path: Path) -> TlsFiles:
+    """The three files of a node whose certificate is made out for "one"."""
+    return authority.issue("one").write(tmp_path, "one")

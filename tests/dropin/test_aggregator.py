@@ -84,11 +84,6 @@ class Federation:
         return str(report.error_description)
 
 
-@pytest.fixture(scope="module")
-def authority() -> ThrowawayAuthority:
-    return ThrowawayAuthority("the federation")
-
-
 @pytest.fixture
 def level() -> str:
     """How experiments are isolated, where a test does not say."""

@@ -27,11 +27,6 @@ COMBINATIONS = list(itertools.product([True, False], repeat=3))
 
 
 @pytest.fixture(scope="module")
-def authority() -> ThrowawayAuthority:
-    return ThrowawayAuthority("the federation")
-
-
-@pytest.fixture(scope="module")
 def stranger() -> ThrowawayAuthority:
     return ThrowawayAuthority("somebody else")
 

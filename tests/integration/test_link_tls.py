@@ -24,18 +24,8 @@ SHARD = ShardDescription(("1",), ("1",))
 
 
 @pytest.fixture(scope="module")
-def authority() -> ThrowawayAuthority:
-    return ThrowawayAuthority("the federation")
-
-
-@pytest.fixture(scope="module")
 def stranger() -> ThrowawayAuthority:
     return ThrowawayAuthority("somebody else")
-
-
-@pytest.fixture
-def files(authority: ThrowawayAuthority, tmp_path: Path) -> TlsFiles:
-    return authority.issue("one").write(tmp_path, "one")
 
 
 def rejection(link: DirectorLink) -> str:

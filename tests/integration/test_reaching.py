@@ -71,11 +71,6 @@ class Given:
         raise Cancelled
 
 
-@pytest.fixture(scope="module")
-def authority() -> ThrowawayAuthority:
-    return ThrowawayAuthority("the federation")
-
-
 @pytest.fixture
 def node(authority: ThrowawayAuthority, tmp_path: Path) -> TlsFiles:
     return authority.issue("node-1").write(tmp_path, "node")

@@ -24,11 +24,6 @@ from fedenvoy.testing.ports import ReservedPort
 from support.aggregators import Watched, aggregator, bare, call, dial, heard, read_all
 
 
-@pytest.fixture(scope="module")
-def authority() -> ThrowawayAuthority:
-    return ThrowawayAuthority("the federation")
-
-
 @pytest.fixture
 def node(authority: ThrowawayAuthority, tmp_path: Path) -> TlsFiles:
     return authority.issue("node-1").write(tmp_path, "node")

@@ -16,11 +16,6 @@ from fedenvoy.testing.ports import ReservedPort
 from support.aggregators import GREETING, Watched, aggregator, bare, call, dial, read_all
 
 
-@pytest.fixture(scope="module")
-def authority() -> ThrowawayAuthority:
-    return ThrowawayAuthority("the federation")
-
-
 @pytest.fixture
 def node(authority: ThrowawayAuthority, tmp_path: Path) -> TlsFiles:
     return authority.issue("node-1").write(tmp_path, "node")

@@ -20,16 +20,6 @@ from fedenvoy_statecharts import Event, State
 from support.agents import config, running
 
 
-@pytest.fixture(scope="module")
-def authority() -> ThrowawayAuthority:
-    return ThrowawayAuthority("the federation")
-
-
-@pytest.fixture
-def files(authority: ThrowawayAuthority, tmp_path: Path) -> TlsFiles:
-    return authority.issue("one").write(tmp_path, "one")
-
-
 def test_the_ends_are_read_anew_when_a_file_was_replaced(authority: ThrowawayAuthority, files: TlsFiles) -> None:
     ends = CertificateEnds(files)
     first = ends.ends()
