@@ -57,16 +57,6 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doctor:
     return examine
 
 
-@pytest.fixture(scope="module")
-def authority() -> ThrowawayAuthority:
-    return ThrowawayAuthority("the federation")
-
-
-@pytest.fixture
-def files(authority: ThrowawayAuthority, tmp_path: Path) -> TlsFiles:
-    return authority.issue("one").write(tmp_path, "one")
-
-
 def faults(result: Result) -> list[str]:
     return [line.split(maxsplit=1)[1] for line in result.stdout.splitlines() if line.startswith("FAULT")]
 
@@ -112,6 +102,22 @@ def test_a_good_node_with_certificates_has_no_warning(
     # Throwaway certificates live for a day; and localhost may have a second address where nobody listens.
     assert all("soon" in line or "have it renewed" in line or "::1" in line for line in warnings(result))
     assert "made out for 'one', the shard's name" in result.stdout
+
+
+def test_a_site_whose_person_is_asked_at_the_terminal_is_not_at_fault(doctor: Doctor) -> None:
+    path = Path("envoy_config.yaml")
+    path.write_text(path.read_text().replace("{mode: accept}", "{mode: prompt}"))
+    with SandboxDirector() as director:
+        result = doctor(director.address.port, shard=True)
+    assert result.exit_code == Exit.OK, result.stdout
+    assert "experiments run at the level" in result.stdout
+
+
+def test_what_installs_requirements_is_looked_for_where_something_is_installed(doctor: Doctor) -> None:
+    path = Path("envoy_config.yaml")
+    assert "requirements are installed by uv" in doctor(closed_port()).stdout
+    path.write_text(path.read_text().replace("review:", "requirements: {mode: off}, review:"))
+    assert "uv" not in doctor(closed_port()).stdout
 
 
 def test_B4_shapes_that_the_director_does_not_want_are_both_shown(doctor: Doctor) -> None:

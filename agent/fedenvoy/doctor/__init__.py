@@ -27,12 +27,15 @@ def examine(
         only_reach: Whether to stop where a connection to the director was made: the certificates cannot be used.
 
     """
-    from fedenvoy.doctor import certificates, director, machine, network  # noqa: PLC0415 - one command of many
+    from fedenvoy.app.site import Site  # noqa: PLC0415 - one command of many
+    from fedenvoy.doctor import certificates, director, machine, network  # noqa: PLC0415
 
-    yield from machine.look(config, environ, timeout)
+    # Nobody is asked about an experiment here; a site that wants somebody asked would else seem to have no one.
+    site = Site(config, session="doctor", review=lambda *_: False, environ=environ)
+    yield from machine.look(site, timeout)
     shard = None
     if describe:
-        finding, shard = director.describe(config, environ, max(timeout, _PATIENCE))
+        finding, shard = director.describe(site, max(timeout, _PATIENCE))
         yield finding
     if config.tls is not None:
         yield from certificates.look(config.tls, None if config.shard_name == UNNAMED else config.shard_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from fedenvoy.app.site import Site
 from fedenvoy.calls import CallError
@@ -34,12 +34,11 @@ def ask(config: NodeConfig) -> tuple[Finding, Survey | None]:
     ), found
 
 
-def describe(config: NodeConfig, environ: Mapping[str, str], timeout: float) -> tuple[Finding, ShardDescription | None]:
+def describe(site: Site, timeout: float) -> tuple[Finding, ShardDescription | None]:
     """Construct the shard descriptor in a process of its own, as a node does when it starts.
 
     Args:
-        config: The node's configuration.
-        environ: The environment variables.
+        site: The node's standing arrangements.
         timeout: Seconds that it may take.
 
     """
@@ -48,7 +47,7 @@ def describe(config: NodeConfig, environ: Mapping[str, str], timeout: float) -> 
     clock.daemon = True
     clock.start()
     try:
-        shard = Site(config, session="doctor", review=None, environ=environ).describe(cancel)
+        shard = site.describe(cancel)
     except Cancelled:
         text = (
             f"the shard descriptor is not constructed within {timeout:g} s; a node would wait for as long as it takes"

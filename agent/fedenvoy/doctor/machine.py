@@ -6,12 +6,11 @@ import ctypes
 import os
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from fedenvoy.app.site import Site, node_directory
+from fedenvoy.app.site import Site
 from fedenvoy.config import NodeConfig
 from fedenvoy.devices import DeviceState
 from fedenvoy.doctor.findings import Finding, fault, good, note, warning
@@ -33,23 +32,22 @@ _TIME_ERROR = 5
 """What adjtimex(2) returns while nothing keeps the clock right."""
 
 
-def look(config: NodeConfig, environ: Mapping[str, str], timeout: float) -> Iterator[Finding]:
+def look(site: Site, timeout: float) -> Iterator[Finding]:
     """Look at this machine.
 
     Args:
-        config: The node's configuration.
-        environ: The environment variables.
+        site: The node's standing arrangements.
         timeout: Seconds that a program may take to tell its version.
 
     """
     yield _clock()
-    yield from _state(node_directory(config, environ), config)
-    if config.install_requirements:
+    yield from _state(site.node_dir, site.config)
+    if site.installs:
         yield _uv(timeout)
-    yield _interpreter(config.agent.python or Path(sys.executable), timeout)
-    yield _isolation(config, environ)
-    if config.cuda_devices:
-        yield from _gpus(config)
+    yield _interpreter(site.python, timeout)
+    yield _isolation(site)
+    if site.config.cuda_devices:
+        yield from _gpus(site.config)
 
 
 def _clock() -> Finding:
@@ -118,13 +116,13 @@ def _interpreter(python: Path, timeout: float) -> Finding:
     return good("python", f"{text}; an archive must have been packed by the same minor version")
 
 
-def _isolation(config: NodeConfig, environ: Mapping[str, str]) -> Finding:
+def _isolation(site: Site) -> Finding:
     """Try the level, as a start does."""
     try:
-        found = Site(config, session="doctor", review=None, environ=environ).confining.isolation()
+        found = site.confining.isolation()
     except ConfigurationError as error:
         return fault("isolation", str(error), Exit.CONFIGURATION)
-    if found.level == "process" and config.agent.isolation is None:
+    if found.level == "process" and site.config.agent.isolation is None:
         return warning("isolation", f"an experiment can do what this user can, and read the private key: {found.why}")
     return good("isolation", f"experiments run at the level {found}")
 
