@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 import sys
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,10 @@ from fedenvoy.errors import ConfigurationError
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-__all__ = ["check", "expiry", "loaded", "validity"]
+__all__ = ["SOON", "check", "expiry", "loaded", "validity"]
+
+SOON = timedelta(days=30)
+"""How long before its end a certificate is warned of."""
 
 _LIMIT = 2**20
 _CERTIFICATE = re.compile(r"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")

@@ -1,4 +1,4 @@
-"""Whether a certificate is made out for a host, as gRPC judges it: a leaf that opens no connection."""
+"""Hosts as gRPC has them: how it spells one, and which certificate stands for it. A leaf that opens no connection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["made_out_for", "names_in", "stands_for"]
+__all__ = ["bare", "made_out_for", "names_in", "stands_for"]
+
+
+def bare(host: str) -> str:
+    """Give a host as a resolver takes it: without gRPC's `dns:` in front, and without brackets."""
+    return host.removeprefix("dns:").lstrip("/").strip("[]")
 
 
 def names_in(certificate: Mapping[str, Any] | None) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from fedenvoy.hostnames import bare
+
 __all__ = ["Proxy", "exception_for", "parse", "proxy_for", "variable"]
 
 _PROXY = ("grpc_proxy", "https_proxy", "http_proxy")
@@ -55,9 +57,9 @@ def parse(value: str) -> Proxy | None:
 def exception_for(host: str, environment: Mapping[str, str]) -> str | None:
     """Give the entry of the list of exceptions that takes a host in."""
     listed = next((environment[name] for name in _EXCEPT if environment.get(name)), "")
-    bare = host.removeprefix("dns:").lstrip("/").strip("[]").lower()
+    name = bare(host).lower()
     for entry in filter(None, (entry.strip() for entry in listed.split(","))):
-        if bare.endswith(entry.lower()) or _in_network(bare, entry):
+        if name.endswith(entry.lower()) or _in_network(name, entry):
             return entry
     return None
 

@@ -15,16 +15,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fedenvoy.cancel import Cancel
+from fedenvoy.certificates import SOON
 from fedenvoy.config import TlsFiles
 
-__all__ = ["DAY", "SOON", "CertificateEnds"]
+__all__ = ["DAY", "CertificateEnds"]
 
 logger = logging.getLogger(__name__)
 
 DAY = 24 * 3600.0
 """Seconds between two looks of the node's own."""
-SOON = 30 * DAY
-"""Seconds before its end from which a certificate is warned of."""
 _PATIENCE = 30.0
 
 
@@ -65,7 +64,7 @@ class CertificateEnds:
         now = time.time()
         for role, end in self.ends().items():
             left = end - now
-            if left < SOON:
+            if left < SOON.total_seconds():
                 day = time.strftime("%Y-%m-%d", time.gmtime(end))
                 words = f"ends on {day}, in {left / DAY:.0f} days" if left > 0 else f"ended on {day}"
                 logger.warning("the %s %s %s; have it renewed", role.replace("_", " "), self._paths[role], words)

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from fedenvoy.certificates import loaded, validity
+from fedenvoy.certificates import SOON, loaded, validity
 from fedenvoy.doctor.findings import Finding, fault, good, note, warning
 from fedenvoy.errors import Exit
 
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
     from fedenvoy.config import TlsFiles
 
-__all__ = ["SOON", "look"]
+__all__ = ["look"]
 
-SOON = timedelta(days=30)
-"""How long before its end a certificate is warned of."""
 _SUBJECT = "certificates"
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from fedenvoy.certificates import SOON
 from fedenvoy.config import DirectorAddress, TlsFiles
-from fedenvoy.doctor.certificates import SOON
 from fedenvoy.doctor.findings import Finding, Level, fault, good, note, warning
 from fedenvoy.errors import Exit
-from fedenvoy.link.diagnosis import tls_trouble
+from fedenvoy.hostnames import bare, names_in
+from fedenvoy.link.diagnosis import shake_hands
 from fedenvoy.link.proxy import proxy_in_use, proxy_text
 
 __all__ = ["look"]
@@ -50,7 +51,7 @@ def look(
     if director.host.startswith("unix:"):
         yield note("name", f"{director.host} is a socket of this machine")
         return
-    host = director.host.removeprefix("dns:").lstrip("/").strip("[]")
+    host = bare(director.host)
     addresses = []
     for found in _resolved(host, director.port):
         if isinstance(found, Finding):
@@ -64,7 +65,7 @@ def look(
     yield from reached
     yield from (finding for finding in connected if reached and finding.level is not Level.GOOD)
     if reached and not only_reach:
-        yield _tls(director, host, tls, timeout)
+        yield _tls(director, tls, timeout)
 
 
 def _resolved(host: str, port: int) -> Iterator[Finding | tuple[socket.AddressFamily, Any]]:
@@ -104,30 +105,17 @@ def _as_fault(finding: Finding) -> Finding:
     return fault(finding.subject, finding.text, Exit.LINK)
 
 
-def _tls(director: DirectorAddress, host: str, tls: TlsFiles | None, timeout: float) -> Finding:
-    trouble = tls_trouble(director, tls, timeout)
-    if trouble:
-        return fault("TLS", f"the director's TLS: {trouble}", Exit.LINK)
+def _tls(director: DirectorAddress, tls: TlsFiles | None, timeout: float) -> Finding:
+    found = shake_hands(director, tls, timeout)
+    if found.trouble:
+        return fault("TLS", f"the director's TLS: {found.trouble}", Exit.LINK)
     if tls is None:
         return warning("TLS", "the link is not encrypted, and the director does not ask for it")
-    try:
-        certificate = _shown(director, host, tls, timeout)
-    except (OSError, ssl.SSLError) as error:
-        return note("TLS", f"the director's certificate cannot be looked at: {error}")
-    names = ", ".join(str(value) for _, value in certificate.get("subjectAltName", ())) or "no name"
-    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), timezone.utc)
+    if not found.certificate:
+        return note("TLS", "the director's certificate cannot be looked at: the handshake was cut off")
+    names = ", ".join(names_in(found.certificate)) or "no name"
+    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(found.certificate["notAfter"]), timezone.utc)
     text = f"the director's certificate is accepted; it is made out for {names} and valid until {end:%Y-%m-%d}"
     if end - datetime.now(timezone.utc) < SOON:
         return warning("TLS", f"{text}, which is soon")
     return good("TLS", text)
-
-
-def _shown(director: DirectorAddress, host: str, tls: TlsFiles, timeout: float) -> Mapping[str, Any]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # tls_trouble has compared the names
-    context.set_alpn_protocols(["h2"])
-    context.load_verify_locations(tls.root_certificate)
-    context.load_cert_chain(tls.certificate, tls.private_key)
-    plain = socket.create_connection((host, director.port), timeout=timeout)
-    with plain, context.wrap_socket(plain, server_hostname=host) as encrypted:
-        return encrypted.getpeercert() or {}

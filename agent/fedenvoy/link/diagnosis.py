@@ -8,35 +8,54 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from fedenvoy.config import DirectorAddress, TlsFiles
-from fedenvoy.hostnames import made_out_for, names_in
+from fedenvoy.hostnames import bare, made_out_for, names_in
 
-__all__ = ["tls_trouble"]
+__all__ = ["Handshake", "shake_hands", "tls_trouble"]
 
 _SCHEMES = ("unix:", "unix-abstract:", "vsock:", "xds:", "google-c2p:")
 
 
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What one handshake showed.
+
+    Attributes:
+        trouble: What is wrong with TLS, about the director as "it"; None when nothing is, or it cannot be found out.
+        certificate: The director's, as `ssl` gives it, once it was accepted; empty when none was seen.
+
+    """
+
+    trouble: str | None = None
+    certificate: Mapping[str, Any] = field(default_factory=dict)
+
+
 def tls_trouble(director: DirectorAddress, tls: TlsFiles | None, timeout: float) -> str | None:
-    """Try a handshake and say, about the director as "it", what is wrong with TLS.
+    """Give what `shake_hands` finds to be wrong."""
+    return shake_hands(director, tls, timeout).trouble
+
+
+def shake_hands(director: DirectorAddress, tls: TlsFiles | None, timeout: float) -> Handshake:
+    """Try a handshake.
 
     Args:
         director: Where to connect, directly: not for use where a proxy applies.
         tls: The certificates; None: the link is meant to be plain text.
         timeout: Seconds that each step may take.
 
-    Returns:
-        None when nothing is wrong with TLS or when it cannot be found out.
-
     """
-    host = director.host.removeprefix("dns:").lstrip("/").strip("[]")
+    host = bare(director.host)
     if director.host.startswith(_SCHEMES):
-        return None
+        return Handshake()
     try:
         with socket.create_connection((host, director.port), timeout=timeout) as connection:
-            return _plain(connection) if tls is None else _encrypted(connection, host, tls)
+            return Handshake(_plain(connection)) if tls is None else _encrypted(connection, host, tls)
     except OSError:
-        return None
+        return Handshake()
 
 
 def _plain(connection: socket.socket) -> str | None:
@@ -56,7 +75,7 @@ def _plain(connection: socket.socket) -> str | None:
     return "it expects TLS, and TLS is off here; give the certificates, or check the port"
 
 
-def _encrypted(connection: socket.socket, host: str, tls: TlsFiles) -> str | None:
+def _encrypted(connection: socket.socket, host: str, tls: TlsFiles) -> Handshake:
     """Do what gRPC did, step by step."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # judged by gRPC; here the names are wanted
@@ -65,12 +84,13 @@ def _encrypted(connection: socket.socket, host: str, tls: TlsFiles) -> str | Non
         context.load_verify_locations(tls.root_certificate)
         context.load_cert_chain(tls.certificate, tls.private_key)
     except (OSError, ssl.SSLError) as error:
-        return f"this node's certificate files cannot be used together: {_reason(error)}"
+        return Handshake(f"this node's certificate files cannot be used together: {_reason(error)}")
     try:
         with context.wrap_socket(connection, server_hostname=host) as encrypted:
-            return _after_handshake(encrypted, host)
+            certificate = encrypted.getpeercert() or {}
+            return Handshake(_after_handshake(encrypted, certificate, host), certificate)
     except ssl.SSLError as error:
-        return _broken_handshake(error)
+        return Handshake(_broken_handshake(error))
 
 
 def _broken_handshake(error: ssl.SSLError) -> str | None:
@@ -84,9 +104,8 @@ def _broken_handshake(error: ssl.SSLError) -> str | None:
     return f"it ended the handshake: {_reason(error)}"
 
 
-def _after_handshake(encrypted: ssl.SSLSocket, host: str) -> str | None:
+def _after_handshake(encrypted: ssl.SSLSocket, certificate: Mapping[str, Any], host: str) -> str | None:
     """Compare the names, and see whether the director accepts this node."""
-    certificate = encrypted.getpeercert()
     if not made_out_for(certificate, host):
         names = ", ".join(names_in(certificate)) or "no name at all"
         return f"its certificate is made out for {names}, and not for {host}"
