@@ -79,7 +79,7 @@ def controls(node: Node, ballots: Ballots) -> Controls:
         node.forget(experiment)
 
     return Controls(
-        snapshot=lambda: {**facts(node), "review": ballots.in_hand()},
+        snapshot=lambda: {**facts(node), "gpus": asdict(node.gpus), "review": ballots.in_hand()},
         pause=node.pause,
         resume=node.resume,
         forget=forget,
@@ -121,6 +121,5 @@ def facts(node: Node) -> Mapping[str, Any]:
         "paused": snapshot.paused,
         "stopping": snapshot.stopping,
         "drain_timeout": node.config.agent.drain_timeout,
-        "gpus": asdict(node.gpus),
         "isolation": node.isolation,
     }

@@ -101,13 +101,13 @@ class Web:
 
     def _ready(self) -> Page:
         """Tell whether the director takes this node for online: it heard of it within twice the period."""
-        now = facts(self._node)
-        contact, valid = now["last_contact"], 2 * now["period"]
-        ago = None if contact is None else time.time() - contact
-        if now["link_up"] and ago is not None and ago <= valid:
-            return Page(f"ready: {now['state']}\n".encode("ascii"))
+        snapshot = self._node.snapshot
+        valid = 2 * snapshot.period
+        ago = None if snapshot.contact is None else time.monotonic() - snapshot.contact
+        if snapshot.link_up and ago is not None and ago <= valid:
+            return Page(f"ready: {snapshot.state}\n".encode("ascii"))
         last = "it never was" if ago is None else f"it was {ago:.0f} s ago"
-        text = f"not ready: {now['state']}; the director must have been reached within {valid:g} s, and {last}\n"
+        text = f"not ready: {snapshot.state}; the director must have been reached within {valid:g} s, and {last}\n"
         return Page(text.encode("ascii"), status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _status(self) -> Page:
