@@ -85,21 +85,21 @@ def explain(
 
 def _settings(path: Path | None) -> AgentSettings:
     """Take what the configuration says, less its certificates and director."""
-    from fedenvoy.config import AgentSettings, DirectorAddress  # noqa: PLC0415
+    from fedenvoy.config import AgentSettings  # noqa: PLC0415
 
     if path is None:
         return AgentSettings()
-    from fedenvoy.configfile import load  # noqa: PLC0415
+    from fedenvoy.cli_load import load  # noqa: PLC0415
 
     config = load(
-        path,
-        shard_name="unnamed",
-        director=DirectorAddress("localhost", 1),
+        shard_name=None,
+        director_host=None,
+        director_port=None,
+        config_path=path,
         tls=False,
         root_certificate=None,
         private_key=None,
         certificate=None,
-        home=Path.cwd(),
         warn=lambda _: None,
     )
     return config.agent
