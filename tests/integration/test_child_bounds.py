@@ -8,24 +8,15 @@ import stat
 import time
 from pathlib import Path
 
-import pytest
 from fedenvoy.engines.supervise import LATER_LOGS
 from fedenvoy.testing import SandboxDirector
 from fedenvoy_statecharts import Event, State
 from support.agents import config, running
 from support.archives import archive
-from support.children import SHARD, make, run
+from support.children import make, run
 
 S, E = State, Event
 CHECK = "UpdateEnvoyStatus"
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "shard.py").write_text(SHARD)
-    return home
 
 
 # Time

@@ -16,18 +16,10 @@ from fedenvoy.testing import SandboxDirector
 from fedenvoy_statecharts import Event
 from support.agents import config, running
 from support.archives import archive
-from support.children import SHARD, make, run
+from support.children import make, run
 
 E = Event
 SECRET = "Jane Roe"
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "shard.py").write_text(SHARD)
-    return home
 
 
 LOOK = """

@@ -26,22 +26,6 @@ from fedenvoy.processes import members
 from fedenvoy.workspace.runs import clean_leftovers
 from support.children import DEADLINE, SHARD, Pipe, make, run, running
 
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "shard.py").write_text(SHARD)
-    return home
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Iterator[Pipe]:
-    pipe = Pipe(tmp_path / "pipe")
-    yield pipe
-    pipe.close()
-
-
 # What a child sees
 
 

@@ -22,17 +22,7 @@ from fedenvoy.workspace.environments import Environments, RequirementsError, sat
 from fedenvoy.workspace.installer import uv_environment, uv_path
 from fedenvoy.workspace.interpreters import inspect, installed
 from fedenvoy.workspace.runs import remove_run
-from support.environments import DEADLINE, PYTHON, Node, make_wheels, slow_package, version, wheel
-
-
-@pytest.fixture
-def wheels(tmp_path: Path) -> Path:
-    return make_wheels(tmp_path / "wheels")
-
-
-@pytest.fixture
-def node(tmp_path: Path, wheels: Path) -> Node:
-    return Node(tmp_path, wheels)
+from support.environments import DEADLINE, PYTHON, Node, slow_package, version, wheel
 
 
 def listing() -> dict[str, int]:

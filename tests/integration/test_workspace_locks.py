@@ -17,16 +17,6 @@ from fedenvoy.workspace.pins import Locked
 from support.environments import Node, make_wheels, source, version, wheel
 
 
-@pytest.fixture
-def wheels(tmp_path: Path) -> Path:
-    return make_wheels(tmp_path / "wheels")
-
-
-@pytest.fixture
-def node(tmp_path: Path, wheels: Path) -> Node:
-    return Node(tmp_path, wheels)
-
-
 def digest(path: Path) -> str:
     done = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True)
     return done.stdout.split()[0]

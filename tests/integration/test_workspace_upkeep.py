@@ -28,20 +28,10 @@ from fedenvoy.workspace.upkeep import in_use, prune
 from fedenvoy_statecharts import Event, State
 from support.agents import config, running
 from support.archives import archive
-from support.environments import DEADLINE, Node, make_wheels, slow_package, version, wheel
+from support.environments import DEADLINE, Node, slow_package, version, wheel
 
 DAY = 24 * 3600.0
 S, E = State, Event
-
-
-@pytest.fixture
-def wheels(tmp_path: Path) -> Path:
-    return make_wheels(tmp_path / "wheels")
-
-
-@pytest.fixture
-def node(tmp_path: Path, wheels: Path) -> Node:
-    return Node(tmp_path, wheels)
 
 
 def age(place: Path, days: float) -> None:
