@@ -20,5 +20,6 @@ PARTS = (
     "journal",
     "relay",
     "environment",
+    "walls",
 )
 """The modules of this package, by name; each is loaded when it is to run."""
