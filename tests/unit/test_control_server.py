@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import socket
 import stat
 import subprocess
@@ -179,6 +180,9 @@ def test_clients_that_hang_hold_nobody_and_are_dropped_in_time(home: Path) -> No
         assert ask(home, "pause", timeout=PATIENCE) == {"ok": True}
         assert silent.recv(1) == b""
         assert half.recv(1) == b""
+        hung_up = select.poll()
+        hung_up.register(greedy, 0)  # its end alone: whoever read now could still be in time
+        assert hung_up.poll(PATIENCE * 1000)
         received = b"".join(iter(lambda: greedy.recv(2**20), b""))
         assert len(received) < len(node.facts["long"]), "what it did not take in time was not kept for it"
 

@@ -47,9 +47,9 @@ def test_a_page_that_is_made_is_fresh(generator: str) -> None:
 
 def test_the_commands_in_the_readme_are_the_ones_that_ci_runs() -> None:
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "python3 -m venv .venv && .venv/bin/pip install tox && .venv/bin/tox -p" in README
+    assert "python3 -m venv .venv && .venv/bin/pip install tox && .venv/bin/tox -p 2" in README
     assert "pip install" in ci
-    assert ".venv/bin/tox -p" in ci
+    assert ".venv/bin/tox -p 2" in ci
     assert 'fedenvoy" demo' in ci
 
 
